@@ -1,0 +1,106 @@
+"""State dicts on disk, `.safetensors` and PyTorch's `.pt`/`.pth`: read without executing anything, written whole."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weightsmith.errors import ArtifactError, LayoutMismatch
+from weightsmith.files import replacing
+from weightsmith.layout import Layout
+from weightsmith.tensorfile import read_tensors, write_tensors
+
+TORCH_SUFFIXES = (".pt", ".pth")
+SUFFIXES = (".safetensors", *TORCH_SUFFIXES)
+_REMEDY = "save it again with torch.save(model.state_dict(), path), or as .safetensors"
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The state dict in a `.safetensors`, `.pt` or `.pth` file.
+
+    A `.pt` is opened with `weights_only=True` and never in a less safe way; its zip checksums are verified, and it
+    must hold no compressed member and no tensor larger than the bytes behind it. Raises `ArtifactError`.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise ArtifactError(f"{path} has suffix {path.suffix!r}", f"give a file that ends in {', '.join(SUFFIXES)}")
+    if path.suffix == ".safetensors":
+        return read_tensors(path)[0]
+    _check_archive(path)
+    try:
+        document = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types here; whatever it is, the file is refused
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ArtifactError(f"{path} is refused: {reason}", _REMEDY) from None
+    return _checked_state(path, document)
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Write a state dict as plain safetensors or as what `torch.load` reads, by the suffix of `path`."""
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        write_tensors(path, state)
+    elif path.suffix in TORCH_SUFFIXES:
+        with replacing(path) as temporary:
+            torch.save({name: value.detach().cpu().contiguous() for name, value in state.items()}, temporary)
+    else:
+        raise ArtifactError(f"{path} has suffix {path.suffix!r}", f"use one of {', '.join(SUFFIXES)}")
+
+
+def conform(state: Mapping[str, Tensor], layout: Layout) -> tuple[dict[str, Tensor], list[str]]:
+    """Cast floating tensors of `state` to the dtypes of `layout`, and report each cast by name.
+
+    Raises `LayoutMismatch` for a missing, extra or wrongly shaped tensor, or integers where floats are expected.
+    """
+    specs = {spec.name: spec for spec in layout.tensors}
+    result, casts = dict(state), []
+    for name, value in state.items():
+        spec = specs.get(name)
+        if spec is None or value.dtype == spec.torch_dtype:
+            continue
+        if not (value.is_floating_point() and spec.is_floating):
+            raise LayoutMismatch(
+                f"tensor {name!r} is {str(value.dtype).removeprefix('torch.')}, not {spec.dtype}",
+                "convert it yourself if that is what was meant",
+            )
+        result[name] = value.to(spec.torch_dtype)
+        casts.append(f"{name}: {str(value.dtype).removeprefix('torch.')} -> {spec.dtype}")
+    layout.check(result)
+    return result, casts
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse what `torch.load` would expand or read by another route than the zip format it writes today."""
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ArtifactError(f"{path} is not a zip-format PyTorch file (empty, garbage, or of before 2020)", _REMEDY)
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.compress_type != zipfile.ZIP_STORED:
+                    raise ArtifactError(f"{path} holds the compressed member {member.filename!r}", _REMEDY)
+            damaged = archive.testzip()
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
+        raise ArtifactError(f"{path} cannot be read: {error}", "restore the file from a copy") from None
+    if damaged:
+        raise ArtifactError(f"{path}: the checksum of {damaged!r} does not hold", "restore the file from a copy")
+
+
+def _checked_state(path: Path, document: Any) -> dict[str, Tensor]:
+    if not isinstance(document, Mapping):
+        raise ArtifactError(f"{path} holds a {type(document).__name__}, not a state dict", _REMEDY)
+    for name, value in document.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise ArtifactError(f"{path}: entry {name!r} is a {type(value).__name__}, not a tensor", _REMEDY)
+        if value.layout != torch.strided or value.is_quantized or value.device.type == "meta":
+            raise ArtifactError(f"{path}: tensor {name!r} is not a plain dense tensor", _REMEDY)
+        expanded = value.numel() * value.element_size() > value.untyped_storage().nbytes()
+        if expanded or any(n >= 2**31 for n in value.shape):
+            raise ArtifactError(
+                f"{path}: tensor {name!r} of shape {list(value.shape)} is larger than its bytes", _REMEDY
+            )
+    return dict(document)

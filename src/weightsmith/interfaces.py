@@ -1,0 +1,112 @@
+"""The protocols: what a codec, a generator and an objective are to the rest of the house."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from weightsmith.errors import BadInput
+from weightsmith.layout import Layout, Weights
+from weightsmith.tokens import Tokens
+
+Exactness = Literal["everywhere", "on its training checkpoints", "lossy"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a sample is asked to be. Weights in it are tokens already: the synthesizer encodes them.
+
+    `start`: the networks to start from, one a sample; `accuracy`: the wanted accuracy as a fraction; `dataset`: a name.
+    """
+
+    start: Tokens | None = None
+    accuracy: float | None = None
+    dataset: str | None = None
+
+    def asked(self) -> frozenset[str]:
+        """The names of the fields that were filled in."""
+        return frozenset(field.name for field in fields(self) if getattr(self, field.name) is not None)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The states of a sampler, first to last; each `Tokens` holds the whole batch."""
+
+    states: tuple[Tokens, ...]
+
+    @property
+    def final(self) -> Tokens:
+        return self.states[-1]
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Tokens to weights, differentiable. Padding never influences a result."""
+
+    def decode(self, tokens: Tokens, layout: Layout) -> Weights:
+        """Weights of `layout`. Raises `LayoutMismatch` for a layout that it does not cover."""
+        ...
+
+
+@runtime_checkable
+class Codec(Decoder, Protocol):
+    """A decoder with `fit` and `encode`; `decode(encode(w))` is `w` wherever `exactness` says so.
+
+    Exact means: within 1e-6 of each tensor's root mean square.
+    """
+
+    exactness: Exactness
+
+    def fit(self, weights: Weights) -> None:
+        """Learn what is needed from training networks. Raises `BadInput` when there are too few."""
+        ...
+
+    def encode(self, weights: Weights) -> Tokens:
+        """Tokens of networks of the fitted layout. Raises `LayoutMismatch` for another."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What `restore` needs, for a safetensors file."""
+        ...
+
+    def restore(self, tensors: Mapping[str, Tensor], layout: Layout) -> None:
+        """The inverse of `tensors`, in place of `fit`."""
+        ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Samples tokens; knows nothing of files, data sets or accuracy. Randomness comes in as an argument."""
+
+    understands: frozenset[str]
+    has_likelihood: bool
+    network: nn.Module
+
+    def sample(self, n: int, condition: Condition, rng: torch.Generator, *, steps: int) -> Trajectory:
+        """`n` samples in `steps` steps. Raises `BadInput` for a condition that it does not understand."""
+        ...
+
+
+@dataclass(frozen=True)
+class LossRecord:
+    """A loss to minimise (scalar, differentiable) and named parts of it for the log."""
+
+    loss: Tensor
+    parts: Mapping[str, float]
+
+
+class Objective(Protocol):
+    """What training minimises, as a function of a generator and a batch of examples `{name: [batch, ...]}`."""
+
+    def __call__(self, generator: Any, batch: Mapping[str, Tensor], rng: torch.Generator) -> LossRecord: ...
+
+
+def refuse_unknown_conditions(condition: Condition, understands: frozenset[str], who: str) -> None:
+    """Raise `BadInput` naming a condition that `who` was not made for."""
+    for name in sorted(condition.asked() - understands):
+        known = ", ".join(sorted(understands)) or "no condition"
+        raise BadInput(f"{who} does not understand the condition {name!r}", f"leave it out; it understands {known}")
