@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import pickletools
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +14,16 @@ import torch
 from torch import Tensor
 
 from weightsmith.errors import ArtifactError, LayoutMismatch
-from weightsmith.files import replacing
+from weightsmith.files import write_bytes
 from weightsmith.layout import Layout
 from weightsmith.tensorfile import read_tensors, write_tensors
 
 TORCH_SUFFIXES = (".pt", ".pth")
 SUFFIXES = (".safetensors", *TORCH_SUFFIXES)
+_STATE_DICT_GLOBAL = re.compile(
+    r"collections OrderedDict|torch\._utils _rebuild_(tensor|tensor_v2|tensor_v3|parameter)|torch (\w+Storage|Size)"
+    r"|torch (bool|bfloat16|float\w+|u?int\d+|complex\d+)|torch\.storage UntypedStorage"
+)
 _REMEDY = "save it again with torch.save(model.state_dict(), path), or as .safetensors"
 
 
@@ -46,8 +53,10 @@ def write_checkpoint(path: Path, state: Mapping[str, Tensor]) -> None:
     if path.suffix == ".safetensors":
         write_tensors(path, state)
     elif path.suffix in TORCH_SUFFIXES:
-        with replacing(path) as temporary:
-            torch.save({name: value.detach().cpu().contiguous() for name, value in state.items()}, temporary)
+        # Through memory: given a path, torch.save hides a full disk behind a RuntimeError and stores the path's name.
+        buffer = io.BytesIO()
+        torch.save({name: value.detach().cpu().contiguous() for name, value in state.items()}, buffer)
+        write_bytes(path, buffer.getbuffer())
     else:
         raise ArtifactError(f"{path} has suffix {path.suffix!r}", f"use one of {', '.join(SUFFIXES)}")
 
@@ -77,17 +86,34 @@ def conform(state: Mapping[str, Tensor], layout: Layout) -> tuple[dict[str, Tens
 def _check_archive(path: Path) -> None:
     """Refuse what `torch.load` would expand or read by another route than the zip format it writes today."""
     try:
-        if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            begins_as_zip = file.read(4) == b"PK\x03\x04"  # by these torch decides; zipfile looks at the end only
+        if not begins_as_zip or not zipfile.is_zipfile(path):
             raise ArtifactError(f"{path} is not a zip-format PyTorch file (empty, garbage, or of before 2020)", _REMEDY)
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 if member.compress_type != zipfile.ZIP_STORED:
                     raise ArtifactError(f"{path} holds the compressed member {member.filename!r}", _REMEDY)
+                if member.filename.rpartition("/")[2] == "data.pkl":
+                    _check_pickle(path, archive.read(member))
+            if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+                raise ArtifactError(f"{path} holds members that share their bytes", _REMEDY)
             damaged = archive.testzip()
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
         raise ArtifactError(f"{path} cannot be read: {error}", "restore the file from a copy") from None
     if damaged:
         raise ArtifactError(f"{path}: the checksum of {damaged!r} does not hold", "restore the file from a copy")
+
+
+def _check_pickle(path: Path, data: bytes) -> None:
+    """Refuse a pickle that names anything but what a state dict is made of.
+
+    `weights_only` runs no foreign code, but it calls `bytearray(n)` for any n, and so can be made to fill the memory.
+    """
+    for opcode, argument, _ in pickletools.genops(data):
+        named = opcode.name in ("GLOBAL", "INST") and _STATE_DICT_GLOBAL.fullmatch(str(argument)) is None
+        if named or opcode.name == "STACK_GLOBAL":
+            raise ArtifactError(f"{path} names {str(argument or 'an object')!r}, which no state dict holds", _REMEDY)
 
 
 def _checked_state(path: Path, document: Any) -> dict[str, Tensor]:

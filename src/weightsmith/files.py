@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from weightsmith.errors import ArtifactError, EnvironmentFault
 LEFTOVER_PREFIX = ".weightsmith-"
 LEFTOVER_SUFFIX = ".tmp"
 NO_HASH = "0" * 64
+_BEFORE = b'{"record":'
+_AFTER_BYTES = len(',"sha256":""}\n') + 64
 
 
 def environment_fault(error: OSError, path: Path) -> EnvironmentFault:
@@ -55,6 +58,10 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def _leftover_name() -> str:
+    return f"{LEFTOVER_PREFIX}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}{LEFTOVER_SUFFIX}"
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it becomes `path`: file synced, renamed, folder synced.
@@ -63,8 +70,7 @@ def replacing(path: Path) -> Iterator[Path]:
     disk is full or the folder cannot be written.
     """
     path = Path(path)
-    token = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    temporary = path.parent / f"{LEFTOVER_PREFIX}{token}{LEFTOVER_SUFFIX}"
+    temporary = path.parent / _leftover_name()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -78,7 +84,29 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+@contextlib.contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder`, which must not exist; on success it is renamed to it, whole.
+
+    Every file in it is synced first. Raises `EnvironmentFault` when the disk is full or the parent not writable.
+    """
+    folder = Path(folder)
+    temporary = folder.parent / _leftover_name()
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for path in (path for path in temporary.rglob("*") if path.is_file()):
+            sync_file(path)
+        sync_folder(temporary)
+        temporary.rename(folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise environment_fault(error, folder) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write `data` to `path` atomically and durably."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
@@ -95,15 +123,19 @@ def _process_is_alive(pid: int) -> bool:
 
 
 def sweep_leftovers(folder: Path) -> list[Path]:
-    """Delete temporary files in `folder` left by dead weightsmith processes of this host, and nothing else."""
+    """Delete temporary files and folders in `folder` left by dead weightsmith processes of this host; no others."""
     swept = []
     prefix = f"{LEFTOVER_PREFIX}{socket.gethostname()}-"
     for path in folder.glob(f"{LEFTOVER_PREFIX}*{LEFTOVER_SUFFIX}"):
         pid, _, token = path.name.removeprefix(prefix).removesuffix(LEFTOVER_SUFFIX).partition("-")
         ours = path.name.startswith(prefix) and pid.isdigit() and len(token) == 8
-        if ours and not path.is_symlink() and path.is_file() and not _process_is_alive(int(pid)):
+        if not ours or path.is_symlink() or _process_is_alive(int(pid)):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
-            swept.append(path)
+        swept.append(path)
     return swept
 
 
@@ -114,7 +146,7 @@ def require_writable_folder(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise EnvironmentFault(f"output path {folder} is a file, not a folder", "choose another output folder")
-    probe = folder / f"{LEFTOVER_PREFIX}{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}{LEFTOVER_SUFFIX}"
+    probe = folder / _leftover_name()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
@@ -144,7 +176,11 @@ def _refuse_constant(name: str) -> Any:
 def parse_json(data: bytes | str, name: str) -> Any:
     """Parse JSON strictly: no duplicate keys, no NaN or infinity. Raises `ArtifactError` naming `name`."""
     try:
-        return json.loads(data, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
+        text = data.decode() if isinstance(data, bytes) else data
+        document = json.loads(text, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
+        if "\\ud" in text.lower():  # half a surrogate pair parses, and then cannot be written or hashed
+            canonical_json(document).encode()
+        return document
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{name} is not valid JSON: {error}", "restore it from a copy or make it again") from None
 
@@ -208,14 +244,15 @@ class HashedLog:
         end = data.rfind(b"\n") + 1
         records, head = [], NO_HASH
         for number, line in enumerate(data[:end].splitlines(keepends=True), 1):
-            entry = parse_json(line, f"{self.path} line {number}")
-            if not isinstance(entry, dict) or "record" not in entry or line != self._line(head, entry["record"]):
+            # The hash is taken over the bytes as they stand: writing each record again would double the time.
+            text = line[len(_BEFORE) : -_AFTER_BYTES]
+            expected, head = self._line(head, text)
+            if line != expected:
                 raise ArtifactError(
                     f"{self.path} line {number} was changed or damaged after it was written",
                     "restore the file from a copy, or delete it and run the command that made it again",
                 )
-            head = entry["sha256"]
-            records.append(entry["record"])
+            records.append(parse_json(text, f"{self.path} line {number}"))
         self._head, self._end = head, end
         return LogContents(records, head, end, torn=end != len(data))
 
@@ -226,8 +263,8 @@ class HashedLog:
             self.read()
         head, lines = self._head, []
         for record in records:
-            lines.append(self._line(head, record))
-            head = json.loads(lines[-1])["sha256"]
+            line, head = self._line(head, canonical_json(record).encode())
+            lines.append(line)
         try:
             self._write(b"".join(lines), created=size == 0)
         except OSError as error:
@@ -253,9 +290,9 @@ class HashedLog:
             sync_folder(self.path.parent)
 
     @staticmethod
-    def _line(previous: str, record: Any) -> bytes:
-        digest = hashlib.sha256((previous + canonical_json(record)).encode()).hexdigest()
-        return (canonical_json({"record": record, "sha256": digest}) + "\n").encode()
+    def _line(previous: str, text: bytes) -> tuple[bytes, str]:
+        digest = hashlib.sha256(previous.encode() + text).hexdigest()
+        return _BEFORE + text + f',"sha256":"{digest}"}}\n'.encode(), digest
 
 
 @contextlib.contextmanager

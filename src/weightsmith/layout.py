@@ -179,6 +179,13 @@ class Weights:
         return Layout.of(modules[0]).flatten([module.state_dict() for module in modules])
 
     @classmethod
+    def generated(cls, layout: Layout, vectors: Tensor) -> Weights:
+        """Networks from vectors alone: counters start at zero."""
+        batch, device = vectors.shape[0], vectors.device
+        zeros = {t.name: torch.zeros(batch, *t.shape, dtype=t.torch_dtype, device=device) for t in layout.integer}
+        return cls(layout, vectors, zeros)
+
+    @classmethod
     def concatenate(cls, parts: Sequence[Weights]) -> Weights:
         """Join batches of one layout. Raises `LayoutMismatch` if the layouts differ."""
         layout = parts[0].layout

@@ -57,13 +57,15 @@ class Header:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> str:
     """Write a safetensors file atomically; equal input gives equal bytes. Returns the SHA-256 of the file.
 
-    Raises `ArtifactError` for a dtype that the format cannot hold and `EnvironmentFault` when the disk is full.
+    Raises `ArtifactError` for a dtype or name that the format cannot hold and `EnvironmentFault` when the disk is full.
     """
     header: dict[str, Any] = {"__metadata__": dict(sorted((metadata or {}).items()))} if metadata else {}
     offset = 0
     for name, tensor in tensors.items():
         if tensor.dtype not in _NAMES:
             raise ArtifactError(f"tensor {name!r} is {tensor.dtype}", f"convert it to one of {sorted(_NAMES.values())}")
+        if name == "__metadata__":
+            raise ArtifactError("tensor '__metadata__' has the name that the format keeps for itself", "rename it")
         size = tensor.numel() * tensor.element_size()
         shape = list(tensor.shape)
         header[name] = {"dtype": _NAMES[tensor.dtype], "shape": shape, "data_offsets": [offset, offset + size]}

@@ -1,0 +1,165 @@
+"""Commands on networks that exist: sample, evaluate, zoo list, verify and export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from weightsmith.cli.app import app
+from weightsmith.cli.runs import Json, finish, zoo_app
+from weightsmith.errors import BadInput
+
+if TYPE_CHECKING:
+    from weightsmith.layout import Weights
+
+ZooPath = Annotated[Path, typer.Argument(metavar="ZOO", help="Folder of a zoo: a run's zoo/ or samples/.")]
+Where = Annotated[str | None, typer.Option("--where", help="A condition, as 'accuracy > 0.95 and step = 5'.")]
+Format = Annotated[str, typer.Option("--format", help="safetensors, pt or pth (a plain PyTorch state dict).")]
+
+
+@app.command()
+def sample(
+    synthesizer: Annotated[Path, typer.Argument(help="Folder of a synthesizer.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the weights; must be new or empty.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many networks.")] = 1,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of inits and noise.")] = 0,
+    format: Format = "safetensors",
+) -> None:
+    """Generate networks and write each as a file that PyTorch or safetensors loads."""
+    from weightsmith.checkpoint import SUFFIXES, write_checkpoint
+    from weightsmith.files import require_writable_folder
+    from weightsmith.synthesizer import Synthesizer
+
+    if f".{format}" not in SUFFIXES:
+        raise BadInput(f"format {format!r}", f"use one of {', '.join(s[1:] for s in SUFFIXES)}")
+    if out.is_dir() and any(out.iterdir()):
+        raise BadInput(f"{out} is not empty", "choose a new folder with --out")
+    loaded = Synthesizer.load(synthesizer)
+    require_writable_folder(out)
+    for i, state in enumerate(loaded.sample(n, steps=steps, seed=seed).states()):
+        path = out / f"sample-{i:05d}.{format}"
+        write_checkpoint(path, state)
+        typer.echo(path)
+
+
+@app.command()
+def evaluate(
+    target: Annotated[Path, typer.Argument(metavar="RUN|SYNTHESIZER|CHECKPOINTS", help="What to measure.")],
+    dataset: Annotated[str, typer.Option(help="Data set, for a synthesizer or checkpoints.")] = "mnist",
+    architecture: Annotated[
+        str, typer.Option(help="Architecture of checkpoint files: a registered name or module:callable.")
+    ] = "target_cnn",
+    n: Annotated[int, typer.Option("-n", min=1, help="Samples to draw from a synthesizer.")] = 8,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Complete a run's evaluation; or measure samples of a synthesizer, or checkpoint files, on the test images."""
+    if (target / "run.json").is_file():
+        finish(target, "report", as_json)
+        return
+    from weightsmith.architectures import Architecture
+    from weightsmith.datasets import load_dataset
+    from weightsmith.synthesizer import Synthesizer
+
+    if (target / "config.json").is_file():
+        loaded = Synthesizer.load(target)
+        names, weights = [f"sample {i}" for i in range(n)], loaded.sample(n, steps=steps, seed=seed)
+        _measure(names, weights, loaded.architecture, dataset, as_json)
+        return
+    data = load_dataset(dataset)
+    form = Architecture(architecture, data.input_shape, data.classes)
+    names, weights = _checkpoints(target, form)
+    _measure(names, weights, form, dataset, as_json)
+
+
+@zoo_app.command("list")
+def zoo_list(zoo: ZooPath, where: Where = None, as_json: Json = False) -> None:
+    """The networks of a zoo, one line each."""
+    from weightsmith.zoo import Zoo
+
+    rows = Zoo.open(zoo).select(where=where)
+    shown = [{"run": row.run, "step": row.step, **row.metrics, "sha256": row.sha256} for row in rows]
+    if as_json:
+        _print_document("zoo", {"networks": len(shown)}, shown)
+        return
+    for entry in shown:
+        numbers = "  ".join(f"{k} {v:.4f}" for k, v in entry.items() if isinstance(v, float))
+        typer.echo(f"run {entry['run']}  step {entry['step']}  {numbers}")
+    typer.echo(f"{len(shown)} networks")
+
+
+@zoo_app.command("verify")
+def zoo_verify(zoo: ZooPath) -> None:
+    """Read every byte of a zoo and check every hash."""
+    from weightsmith.zoo import Zoo
+
+    found = Zoo.open(zoo).verify()
+    typer.echo(f"whole: {found.rows} networks in {found.segments} segments, {found.bytes / 1e6:.1f} MB")
+
+
+@zoo_app.command("export")
+def zoo_export(
+    zoo: ZooPath,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files; must be new or empty.")],
+    where: Where = None,
+    format: Format = "safetensors",
+) -> None:
+    """Write networks of a zoo as plain files, with a table of what they are."""
+    from weightsmith.zoo import Zoo
+
+    opened = Zoo.open(zoo)
+    paths = opened.export(out, format, opened.select(where=where))
+    typer.echo(f"{len(paths)} files in {out}")
+
+
+def _checkpoints(target: Path, form: Any) -> tuple[list[str], Weights]:
+    """Checkpoint files as weights of an architecture; casts are reported."""
+    from weightsmith.checkpoint import SUFFIXES, conform, read_checkpoint
+
+    if not target.exists():
+        raise BadInput(f"{target} does not exist", "give a run, a synthesizer, a checkpoint file or a folder of them")
+    paths = [target] if target.is_file() else sorted(p for p in target.iterdir() if p.suffix in SUFFIXES)
+    if not paths:
+        raise BadInput(f"{target} holds no run, synthesizer or checkpoint", f"files end in {', '.join(SUFFIXES)}")
+    states = []
+    for path in paths:
+        state, casts = conform(read_checkpoint(path), form.layout)
+        states.append(state)
+        for cast in casts:
+            typer.echo(f"{path.name}: cast {cast}", err=True)
+    return [path.name for path in paths], form.layout.flatten(states)
+
+
+def _measure(names: list[str], weights: Weights, form: Any, dataset: str, as_json: bool) -> None:
+    from weightsmith.datasets import load_dataset
+    from weightsmith.ensemble import choose_device, choose_precision, evaluate
+
+    data, device = load_dataset(dataset), choose_device("auto")
+    precision = choose_precision("auto", device)
+    good = weights.finite()
+    found = evaluate(form.build(0), weights, data.test, precision=precision, device=device)
+    rows: list[dict[str, Any]] = []
+    for name, evaluation, finite in zip(names, found, good.tolist(), strict=True):
+        numbers = {"accuracy": evaluation.accuracy, "loss": evaluation.loss} if finite else {}
+        rows.append({"network": name, "accuracy": None, "loss": None, **numbers})
+        if not finite:
+            typer.echo(f"{name}: not finite (NaN or infinity), not measured", err=True)
+    if as_json:
+        measured = {"dataset": data.name, "split": "test", "images": len(data.test.images), "precision": precision}
+        _print_document("evaluation", measured, rows)
+        return
+    for row in rows:
+        if row["accuracy"] is not None:
+            typer.echo(f"{row['network']}: accuracy {100 * row['accuracy']:.2f} %, loss {row['loss']:.4f}")
+
+
+def _print_document(kind: str, headline: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    from weightsmith.environment import describe_environment
+
+    document = {"schema": "weightsmith.result/1", "kind": kind, "headline": headline, "rows": rows}
+    typer.echo(json.dumps({**document, "environment": describe_environment()}, indent=1, allow_nan=False))

@@ -1,0 +1,190 @@
+"""Commands that make and measure runs: run, zoo build, train, evaluate, report, recipes."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from weightsmith.cli.app import app
+from weightsmith.errors import EnvironmentFault, Interrupted
+
+if TYPE_CHECKING:
+    from weightsmith.pipeline import RunFolder
+    from weightsmith.settings.recipe import Recipe
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe (see `recipes`) or a YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Changes to the recipe, as zoo.epochs=2 or device=cpu."),
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run; runs/NAME without it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the recipe, say what it would do, and stop.")]
+
+zoo_app = typer.Typer(help="Populations of trained networks.", no_args_is_help=True)
+app.add_typer(zoo_app, name="zoo")
+
+
+@app.command()
+def recipes() -> None:
+    """The shipped experiments, one line each."""
+    from weightsmith.settings.loading import list_recipes
+
+    found = list_recipes()
+    width = max(len(name) for name, _ in found)
+    for name, description in found:
+        typer.echo(f"{name.ljust(width)}  {description}")
+
+
+@app.command()
+def run(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Out = None,
+    as_json: Json = False,
+    dry_run: DryRun = False,
+    or_digits: Annotated[
+        bool, typer.Option("--or-digits", help="Where the data set cannot be had, use the embedded digits.")
+    ] = False,
+) -> None:
+    """Run a whole experiment: zoo, training, evaluation, report. The same command again resumes it."""
+    _make(recipe, overrides, out, "report", as_json=as_json, dry_run=dry_run, or_digits=or_digits)
+
+
+@zoo_app.command("build")
+def zoo_build(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False) -> None:
+    """The first stage of a run: train its networks and capture them after every epoch."""
+    _make(recipe, overrides, out, "zoo", dry_run=dry_run)
+
+
+@app.command()
+def train(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False) -> None:
+    """A run up to its trained generators (the zoo is built first if it is missing)."""
+    _make(recipe, overrides, out, "train", dry_run=dry_run)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")], as_json: Json = False) -> None:
+    """Write report.html and the plots of a run again, from its records, and print its tables."""
+    from weightsmith.pipeline import STAGES, RunFolder
+    from weightsmith.pipeline.stages import Silent
+
+    folder = RunFolder.open(run)
+    STAGES["report"].do(folder, Silent())
+    _show(folder, as_json)
+
+
+def finish(path: Path, until: str, as_json: bool) -> None:
+    """Complete an existing run up to a stage, and show what it has come to."""
+    from weightsmith.console import Console
+    from weightsmith.interruption import deferred_signals
+    from weightsmith.pipeline import RunFolder
+    from weightsmith.pipeline.stages import complete
+
+    with _resumable(), deferred_signals(), Console() as console:
+        folder = RunFolder.open(path)
+        complete(folder, until=until, reporter=console)
+    _show(folder, as_json)
+
+
+def _make(
+    name: str,
+    overrides: list[str] | None,
+    out: Path | None,
+    until: str,
+    *,
+    as_json: bool = False,
+    dry_run: bool = False,
+    or_digits: bool = False,
+) -> None:
+    from weightsmith.settings.loading import load_recipe
+
+    recipe = load_recipe(name, overrides or ())
+    path = out or Path("runs") / recipe.name
+    if dry_run:
+        _describe(recipe, path, until)
+        return
+    from weightsmith.console import Console
+    from weightsmith.interruption import deferred_signals
+    from weightsmith.pipeline import run_pipeline
+
+    with _resumable(), deferred_signals(), Console() as console:
+        if or_digits:
+            recipe, path = _with_data(recipe, path)
+        folder = run_pipeline(recipe, path, until=until, reporter=console)
+    if until == "report":
+        _show(folder, as_json)
+    else:
+        typer.echo(f"done up to {until}: {folder.path}")
+
+
+class _resumable:  # noqa: N801
+    """Adds the command that resumes to the message of an interruption."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Interrupted):
+            command = shlex.join(["weightsmith", *sys.argv[1:]])
+            raise Interrupted(error.signal_number, error.message, f"resume with: {command}") from None
+
+
+def _with_data(recipe: Recipe, path: Path) -> tuple[Recipe, Path]:
+    """The recipe, on the embedded digits where its data set is neither at hand nor to be had."""
+    from weightsmith.datasets import load_dataset
+    from weightsmith.pipeline.folder import request_of
+
+    try:
+        load_dataset(request_of(recipe))
+        return recipe, path
+    except EnvironmentFault as error:
+        missing = error.message.splitlines()[0]
+        print(f"{missing}; going on with the embedded digits (dataset=digits)", file=sys.stderr)
+    digits = recipe.dataset.model_copy(update={"name": "digits"})
+    return recipe.model_copy(update={"dataset": digits}), path.with_name(f"{path.name}-digits")
+
+
+def _describe(recipe: Recipe, path: Path, until: str) -> None:
+    """What a run would do, from closed forms, without torch."""
+    from weightsmith.settings.architectures import count_parameters
+    from weightsmith.settings.dumping import dump_recipe
+
+    typer.echo(dump_recipe(recipe))
+    shape, classes = ((1, 28, 28), 10) if recipe.dataset.name.startswith(("mnist", "digits")) else (None, None)
+    if shape and classes:
+        parameters = count_parameters(recipe.architecture.name, recipe.architecture.options, shape, classes)
+        known = "known when it is built" if parameters is None else f"{parameters:,}"
+        typer.echo(f"# parameters of one network: {known}")
+    typer.echo(f"# networks: {recipe.zoo.runs} runs of {recipe.zoo.epochs + 1} checkpoints")
+    typer.echo(f"# would run up to {until!r} in {path}")
+
+
+def _show(folder: RunFolder, as_json: bool) -> None:
+    from weightsmith.environment import describe_environment
+    from weightsmith.record import read_records
+    from weightsmith.report import summarise
+    from weightsmith.report.tables import as_text, baseline_table, step_table
+    from weightsmith.report.verdict import headline_numbers, verdict
+
+    records = read_records(folder.records)
+    summary, headline = summarise(records), folder.recipe.training.headline
+    if as_json:
+        document: dict[str, Any] = {
+            "schema": "weightsmith.result/1",
+            "kind": "run",
+            "headline": headline_numbers(summary, headline),
+            "rows": summary.rows(),
+            "environment": describe_environment(),
+        }
+        typer.echo(json.dumps(document, indent=1, allow_nan=False))
+        return
+    for table in (step_table(summary, headline), baseline_table(summary)):
+        typer.echo(as_text(table) + "\n")
+    typer.echo("\n".join(verdict(summary, headline)))
+    typer.echo(f"\nreport: {folder.report}")

@@ -1,0 +1,119 @@
+"""The local engine: runs in this process, or in a pool of processes with their own share of the cores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from weightsmith.errors import EnvironmentFault, Interrupted
+from weightsmith.interruption import check_interrupted
+
+Report = Callable[[Any], None]
+Check = Callable[[], None]
+
+
+def share_cores(runs: int, cores: int) -> tuple[int, int]:
+    """(workers, threads of each) that finish `runs` equal runs soonest on `cores` cores.
+
+    With w workers the runs take `ceil(runs / w)` rounds at the speed of `cores // w` threads; the smallest quotient
+    wins, and of equal ones that with most workers, since threads scale less well than processes.
+    """
+    choices = range(1, max(1, min(runs, cores)) + 1)
+    workers = min(choices, key=lambda w: (-(-runs // w) / (cores // w), -w))
+    return workers, cores // workers
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """`workers` processes of `threads` threads; one worker is this process itself."""
+
+    workers: int
+    threads: int
+
+    def map(self, function: Callable[[Any, Report, Check], Any], tasks: Sequence[Any], report: Report) -> Iterator[Any]:
+        """Results as they come. Raises `Interrupted` after the workers have stopped at a safe point."""
+        if self.workers > 1 and len(tasks) > 1:
+            yield from self._in_processes(function, tasks, report)
+            return
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            for task in tasks:
+                yield function(task, report, check_interrupted)
+        finally:
+            torch.set_num_threads(before)
+
+    def _in_processes(self, function: Callable[..., Any], tasks: Sequence[Any], report: Report) -> Iterator[Any]:
+        context = multiprocessing.get_context("spawn")  # a fork would copy OpenMP's threads in an unknown state
+        stop, events = context.Event(), context.Queue()
+        listener = threading.Thread(target=_listen, args=(events, report), daemon=True)
+        listener.start()
+        pool = ProcessPoolExecutor(
+            min(self.workers, len(tasks)), context, initializer=_start_worker, initargs=(stop, events, self.threads)
+        )
+        try:
+            with pool:
+                pending = {pool.submit(_work, function, task) for task in tasks}
+                yield from _results(pending, stop)
+        finally:
+            events.put(None)
+            listener.join()
+
+
+def _results(pending: set[Future[Any]], stop: Any) -> Iterator[Any]:
+    try:
+        while pending:
+            done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield pickle.loads(future.result())
+            check_interrupted()
+    except BrokenProcessPool:
+        raise EnvironmentFault(
+            "a worker process died (out of memory?)", "run the same command again, with zoo.workers=1 if it recurs"
+        ) from None
+    finally:  # also when the caller stops listening: let the workers save their state and end
+        stop.set()
+        for future in pending:
+            future.cancel()
+
+
+_stop: Any = None
+_events: Any = None
+
+
+def _start_worker(stop: Any, events: Any, threads: int) -> None:
+    global _stop, _events
+    _stop, _events = stop, events
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and asks the workers to stop
+    torch.set_num_threads(threads)
+
+
+def _work(function: Callable[..., Any], task: Any) -> bytes:
+    # By value: torch would hand tensors over in shared memory, which is small in many containers.
+    return pickle.dumps(function(task, _events.put, _check_stop))
+
+
+def _check_stop() -> None:
+    parent = multiprocessing.parent_process()
+    if _stop.is_set() or (parent is not None and not parent.is_alive()):
+        raise Interrupted(signal.SIGTERM)
+
+
+def _listen(events: Any, report: Report) -> None:
+    for event in iter(events.get, None):
+        report(event)

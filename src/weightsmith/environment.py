@@ -1,0 +1,54 @@
+"""What a measurement was made with: versions, processor, cores. No host name, no path."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import weightsmith
+
+
+def describe_environment() -> dict[str, str | int]:
+    """Versions of what computes, the processor and its usable cores, and the commit when run from a repository."""
+    versions = {name: metadata.version(name) for name in ("torch", "numpy", "scipy", "scikit-learn", "safetensors")}
+    return {
+        "weightsmith": weightsmith.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **versions,
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+    }
+
+
+def command_line() -> str:
+    """The command that is running, as the user typed it, without the folder of the program."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """The commit of this source tree, with a `+` when files differ from it; empty where it is not a repository."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "--short=12", "HEAD") if git("ls-files", "__init__.py") else ""
+        return commit + ("+" if commit and git("status", "--porcelain", "--untracked-files=no") else "")
+    except OSError:
+        return ""

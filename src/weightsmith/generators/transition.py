@@ -1,0 +1,40 @@
+"""The note's generator: a network that maps the weights of epoch N to those of epoch N + 1, applied again and again."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from weightsmith.denoisers.mlp import TimeMLP
+from weightsmith.errors import BadInput
+from weightsmith.interfaces import Condition, Trajectory, refuse_unknown_conditions
+
+
+class TransitionGenerator:
+    """`z_{k+1} = f(z_k, k)` for k = 0, 1, ... from the start given in the condition; deterministic, no likelihood."""
+
+    understands = frozenset({"start"})
+    has_likelihood = False
+
+    def __init__(self, dim: int, seed: int, time_embedding: int = 128, hidden: int = 512, layers: int = 2) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network: nn.Module = TimeMLP(dim, time_embedding, hidden, layers)
+
+    def sample(self, n: int, condition: Condition, rng: torch.Generator, *, steps: int) -> Trajectory:
+        """The start and the states after each step, `steps + 1` in all.
+
+        Raises `BadInput` without a start, or when `n` is not the number of starts.
+        """
+        refuse_unknown_conditions(condition, self.understands, "the transition generator")
+        start = condition.start
+        if start is None or len(start) != n:
+            given = "no start weights" if start is None else f"{len(start)} start weights for {n} samples"
+            raise BadInput(f"the transition generator was given {given}", "give one start network a sample")
+        states = [start]
+        with torch.no_grad():
+            for step in range(steps):
+                vectors = states[-1].vectors()
+                time = torch.full((n,), float(step), device=vectors.device, dtype=vectors.dtype)
+                states.append(start.replace(self.network(vectors, time)[:, None, :]))
+        return Trajectory(tuple(states))

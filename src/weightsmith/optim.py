@@ -1,0 +1,115 @@
+"""Adam that never writes down the gradient of a large linear layer: for networks bound by memory traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adam import adam
+
+LARGE = 1_000_000
+CHUNK = 1 << 18  # values updated at once: parameter, gradient and both moments stay in the cache
+
+
+class OuterProductAdam:
+    """Adam (Kingma and Ba 2015, betas 0.9 and 0.999, eps 1e-8), exact, in one pass over the memory of large layers.
+
+    For a batch of b inputs x and output gradients d the gradient of a linear layer's weights is `d^T x`, of rank b. It
+    is formed in pieces that stay in the cache, each used at once by the fused Adam kernel, so a
+    large layer costs three arrays (weights and two moments) instead of four and none of the gradient's traffic.
+    Smaller layers and other parameters go through `torch.optim.Adam`.
+    """
+
+    def __init__(self, network: nn.Module, learning_rate: float) -> None:
+        self.learning_rate = learning_rate
+        self._large: dict[str, _LargeLinear] = {}
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Linear) and module.weight.numel() >= LARGE and module.bias is not None:
+                self._large[name] = _LargeLinear(module)
+        self._named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+        self._small = torch.optim.Adam([p for _, p in self._named], learning_rate, fused=True) if self._named else None
+
+    def step(self, loss: Tensor) -> None:
+        """Backpropagate `loss` and update the network."""
+        if self._small is not None:
+            self._small.zero_grad(set_to_none=True)
+        loss.backward()
+        if self._small is not None:
+            self._small.step()
+        for layer in self._large.values():
+            layer.update(self.learning_rate)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The optimizer's whole state, by parameter name."""
+        result: dict[str, Tensor] = {}
+        for name, parameter in self._named:
+            state = self._small.state.get(parameter, {}) if self._small is not None else {}
+            result |= {f"{name}.{key}": torch.as_tensor(value) for key, value in state.items()}
+        for name, layer in self._large.items():
+            result |= {f"{name}.weight.{key}": value for key, value in layer.state().items()}
+        return result
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `tensors`."""
+        for name, parameter in self._named:
+            state = {
+                key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")
+            }
+            if state and self._small is not None:
+                self._small.state[parameter] = state
+        for name, layer in self._large.items():
+            layer.restore({key: tensors[f"{name}.weight.{key}"] for key in layer.state()})
+
+
+class _LargeLinear:
+    """The weights of one linear layer, taken out of autograd: its inputs and output gradients are noted instead."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        self.weight = layer.weight.requires_grad_(False)
+        self.first, self.second = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
+        self.steps = torch.zeros((), device=self.weight.device)
+        self.noted: list[dict[str, Tensor]] = []
+        layer.register_forward_hook(self._note)
+
+    def update(self, learning_rate: float) -> None:
+        """Apply Adam to all rows, a cache-sized chunk at a time."""
+        noted = [pair for pair in self.noted if "output_gradient" in pair]
+        self.noted.clear()
+        if not noted:
+            return
+        inputs = torch.cat([pair["input"] for pair in noted])  # (b, inputs)
+        gradients = torch.cat([pair["output_gradient"] for pair in noted]).T.contiguous()  # (outputs, b)
+        rows = max(1, CHUNK // self.weight.shape[1])
+        buffer = torch.empty(rows, self.weight.shape[1], device=self.weight.device)
+        for start in range(0, len(self.weight), rows):
+            part = slice(start, min(start + rows, len(self.weight)))
+            gradient = torch.mm(gradients[part], inputs, out=buffer[: part.stop - part.start])
+            _fused_adam(self.weight[part], gradient, self.first[part], self.second[part], self.steps, learning_rate)
+        self.steps += 1
+
+    def state(self) -> dict[str, Tensor]:
+        return {"exp_avg": self.first, "exp_avg_sq": self.second, "step": self.steps}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        self.first.copy_(tensors["exp_avg"])
+        self.second.copy_(tensors["exp_avg_sq"])
+        self.steps.copy_(tensors["step"])
+
+    def _note(self, layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        if not (torch.is_grad_enabled() and output.requires_grad):
+            return
+        pair = {"input": arguments[0].detach()}
+        output.register_hook(lambda gradient: pair.__setitem__("output_gradient", gradient))
+        self.noted.append(pair)
+
+
+def _fused_adam(weight: Tensor, gradient: Tensor, first: Tensor, second: Tensor, steps: Tensor, rate: float) -> None:
+    options: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "lr": rate, "weight_decay": 0.0, "eps": 1e-8}
+    # The kernel counts the step itself, in the tensor it is given: each chunk must see the same count.
+    with torch.no_grad():
+        adam(
+            [weight], [gradient], [first], [second], [], [steps.clone()],
+            fused=True, amsgrad=False, maximize=False, **options,
+        )  # fmt: skip

@@ -1,0 +1,198 @@
+"""The stages of a run, in order; each does what is missing and nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import weightsmith
+from weightsmith.architectures import Architecture
+from weightsmith.engines.local import LocalEngine
+from weightsmith.ensemble import TrainingPlan, choose_device, choose_precision
+from weightsmith.environment import command_line
+from weightsmith.interruption import check_interrupted
+from weightsmith.layout import Weights
+from weightsmith.objectives.transition import transition_loss, transition_pairs
+from weightsmith.pipeline.folder import RunFolder, request_of
+from weightsmith.pipeline.measure import measure_run
+from weightsmith.pipeline.metrics import MetricsLog
+from weightsmith.report import write_report
+from weightsmith.seeds import derive_seed
+from weightsmith.settings.recipe import Recipe
+from weightsmith.synthesizer import Part, Synthesizer
+from weightsmith.training import Trainer, TrainingProgress
+from weightsmith.zoo import Zoo
+from weightsmith.zoo.build import EpochReport, RunTask, build_zoo
+
+
+class Reporter(Protocol):
+    """Is told how the work goes; a progress bar, a log, or nothing."""
+
+    def stage(self, title: str, total: int) -> None: ...
+
+    def advance(self, text: str, by: int = 1) -> None: ...
+
+
+class Silent:
+    """Reports nothing."""
+
+    def stage(self, title: str, total: int) -> None:
+        pass
+
+    def advance(self, text: str, by: int = 1) -> None:
+        pass
+
+
+def architecture_of(run: RunFolder) -> Architecture:
+    """The architecture that the recipe names, for the run's data."""
+    wanted = run.recipe.architecture
+    return Architecture(wanted.name, run.dataset.input_shape, run.dataset.classes, wanted.options)
+
+
+def build_stage(run: RunFolder, reporter: Reporter) -> None:
+    """Train the recipe's runs and capture their trajectories."""
+    settings, recipe = run.recipe.zoo, run.recipe
+    plan = TrainingPlan(
+        settings.epochs,
+        settings.batch_size,
+        settings.optimizer,
+        settings.learning_rate,
+        choose_precision(settings.precision, choose_device(recipe.device)),
+    )
+    architecture = architecture_of(run)
+
+    def task(index: int) -> RunTask:
+        state = run.zoo / "unfinished" / f"run-{index}.safetensors"
+        return RunTask(index, recipe.seed, architecture, request_of(recipe), plan, recipe.device, state)
+
+    def report(epoch: EpochReport) -> None:
+        accuracy = epoch.metrics["accuracy"]
+        shown = "" if accuracy is None else f", validation accuracy {accuracy:.4f}"
+        reporter.advance(f"run {epoch.run}: epoch {epoch.epoch} of {epoch.epochs}{shown}")
+
+    provenance = {
+        "architecture": architecture.to_json(),
+        "dataset": {"name": recipe.dataset.name, "fingerprint": run.dataset.fingerprint},
+        "training": settings.model_dump(mode="json"),
+        "measured_on": "validation",
+        "weightsmith": weightsmith.__version__,
+        "command": command_line(),
+    }
+    missing = settings.runs - (len(Zoo.open(run.zoo).runs) if (run.zoo / "zoo.json").exists() else 0)
+    if missing > 0:
+        reporter.stage(f"training {missing} networks ({architecture.name})", missing * settings.epochs)
+        engine = LocalEngine(settings.workers, settings.threads)
+        build_zoo(run.zoo, [task(i) for i in range(settings.runs)], engine, provenance, report)
+
+
+def train_stage(run: RunFolder, reporter: Reporter) -> None:
+    """Train one generator on each run's trajectory, and save a synthesizer for every budget."""
+    zoo, settings = Zoo.open(run.zoo), run.recipe.training
+    unfinished = [
+        pipeline
+        for pipeline in range(len(zoo.runs))
+        if not all((run.synthesizer(pipeline, budget) / "config.json").exists() for budget in settings.budgets)
+    ]
+    if not unfinished:
+        return
+    reporter.stage(f"training {len(unfinished)} generators", len(unfinished) * max(settings.budgets.values()))
+    for pipeline in unfinished:
+        weights, _ = zoo.trajectory(pipeline)
+        _train_generator(run, pipeline, weights, reporter)
+
+
+def _train_generator(run: RunFolder, pipeline: int, weights: Weights, reporter: Reporter) -> None:
+    recipe, settings = run.recipe, run.recipe.training
+    seed = derive_seed(recipe.seed, "pipeline", pipeline)
+    codec, generator = (Part(part.name, part.options) for part in (recipe.codec, recipe.generator))
+    synthesizer = Synthesizer.fit(weights, architecture_of(run), codec, generator, derive_seed(seed, "generator"))
+    examples = transition_pairs(synthesizer.codec.encode(weights))
+    log = MetricsLog(run.metrics)
+
+    def on_epoch(progress: TrainingProgress) -> None:
+        log.epoch(pipeline, progress)
+        reporter.advance(f"generator {pipeline}: epoch {progress.epoch}, loss {progress.loss:.3g}")
+
+    trainer = Trainer(
+        synthesizer.generator,
+        transition_loss,
+        examples,
+        settings.batch_size,
+        settings.learning_rate,
+        derive_seed(seed, "training"),
+        run.training_state(pipeline),
+        on_epoch,
+        check_interrupted,
+    )
+    log.rewind(pipeline, trainer.progress.epoch)
+    # The loss of answering with the mean of the targets, whatever is asked: what a trained model must beat.
+    mean_loss = float((examples["next"] - examples["next"].mean(dim=0)).square().mean())
+    for budget, epochs in sorted(settings.budgets.items(), key=lambda item: item[1]):
+        trainer.run(epochs)
+        folder = run.synthesizer(pipeline, budget)
+        if not folder.exists():
+            progress = trainer.progress
+            provenance = {
+                "recipe": recipe.name,
+                "data set": recipe.dataset.name,
+                "data set fingerprint": run.dataset.fingerprint,
+                "trained on": f"run {pipeline} of the zoo, {len(weights)} checkpoints",
+                "budget": budget,
+                "epochs": progress.epoch,
+                "updates": progress.updates,
+                "loss": trainer.loss(),
+                "loss of the mean": mean_loss,
+                "seconds": progress.seconds,
+                "command": command_line(),
+            }
+            synthesizer.with_provenance(provenance).save(folder)
+    log.close()
+    run.training_state(pipeline).unlink(missing_ok=True)
+
+
+def evaluate_stage(run: RunFolder, reporter: Reporter) -> None:
+    """Measure every generator, baseline and original network on the test split."""
+    measure_run(run, architecture_of(run), reporter)
+
+
+def report_stage(run: RunFolder, reporter: Reporter) -> None:
+    """Write the report from the records."""
+    reporter.stage("writing the report", 1)
+    write_report(run.records, run.report, run.plots, run.recipe.name, run.recipe.training.headline)
+    reporter.advance(str(run.report))
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    do: Callable[[RunFolder, Reporter], None]
+
+
+STAGES: Mapping[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("zoo", build_stage),
+        Stage("train", train_stage),
+        Stage("evaluate", evaluate_stage),
+        Stage("report", report_stage),
+    )
+}
+
+
+def run_pipeline(
+    recipe: Recipe, folder: Path | str, *, until: str = "report", reporter: Reporter | None = None
+) -> RunFolder:
+    """Run the stages up to `until`, going on where an earlier call stopped."""
+    run = RunFolder.prepare(Path(folder), recipe)
+    complete(run, until=until, reporter=reporter)
+    return run
+
+
+def complete(run: RunFolder, *, until: str = "report", reporter: Reporter | None = None) -> None:
+    """Do what is missing of a run up to the stage `until`."""
+    for stage in STAGES.values():
+        stage.do(run, reporter or Silent())
+        if stage.name == until:
+            return

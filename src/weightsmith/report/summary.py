@@ -1,0 +1,125 @@
+"""From records to the numbers that are shown: means and spreads over inits and pipelines."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from weightsmith.errors import BadInput
+from weightsmith.record import Record
+from weightsmith.report import published
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One row a generative step and budget, one a baseline, one an original epoch; and what they were measured on.
+
+    `steps`: `accuracy_mean`, `accuracy_std` and so on are over all inits of all pipelines. Dependences are means over
+    pipelines. Accuracies are fractions, losses nats an image, distances relative.
+    """
+
+    steps: Rows
+    baselines: Rows
+    originals: Rows
+    training: Rows
+    independent: Mapping[str, Any]
+    measured_on: Mapping[str, Any]
+    inits: int
+    pipelines: int
+    parameters: int
+
+    @property
+    def comparable_to_note(self) -> bool:
+        """Whether the note's published figures are of the same data and network."""
+        return published.applies_to(str(self.measured_on["dataset"]), self.parameters)
+
+    def step(self, budget: str, step: int) -> dict[str, Any] | None:
+        """The row of one budget and step; step 0 is that of the unseen inits, common to all budgets."""
+        wanted = (None, 0) if step == 0 else (budget, step)
+        return next((row for row in self.steps if (row["budget"], row["step"]) == wanted), None)
+
+    @property
+    def budgets(self) -> list[str]:
+        """The training budgets, the shortest first."""
+        return [row["budget"] for row in sorted(self.training, key=lambda row: row["updates"])]
+
+    @property
+    def last_step(self) -> int:
+        return max(row["step"] for row in self.steps)
+
+    def rows(self) -> Rows:
+        """Everything as one list, for `--json`."""
+        kinds = {"generated": self.steps, "baseline": self.baselines, "original": self.originals}
+        rows = [{"row": kind, **row} for kind, group in kinds.items() for row in group]
+        rows += [{"row": "training", **row} for row in self.training]
+        return [*rows, {"row": "independent networks", **self.independent}]
+
+
+def summarise(records: Sequence[Record]) -> Summary:
+    """Group and average records. Raises `BadInput` when there are no generated networks among them."""
+    by_kind: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_kind[record.kind].append(record)
+    generated = by_kind["init"] + by_kind["generated"]
+    if not by_kind["generated"] or not by_kind["independent"]:
+        raise BadInput("the records hold no complete evaluation", "run `weightsmith evaluate RUN` to its end first")
+    dependence = _grouped(by_kind["dependence"], lambda r: (r.subject["budget"], r.subject["step"]))
+    steps = []
+    for (budget, step), group in _grouped(generated, lambda r: (r.subject["budget"], r.subject["step"])).items():
+        row = {"budget": budget, "step": step, "networks": len(group), **_statistics(group)}
+        for metric in ("init_dependence", "function_dependence"):
+            row[metric] = _mean(r.metrics[metric] for r in dependence[budget, step])
+        steps.append(row)
+    return Summary(
+        steps=steps,
+        baselines=[
+            {"name": name, "note": group[0].details["note"], **_statistics(group)}
+            for name, group in _grouped(by_kind["baseline"], lambda r: r.subject["name"]).items()
+        ],
+        originals=[
+            {"step": step, **_statistics(group)}
+            for step, group in sorted(_grouped(by_kind["original"], lambda r: r.subject["step"]).items())
+        ],
+        training=[
+            {"budget": budget, "codec": group[0].details["codec"], **_means(group)}
+            for budget, group in _grouped(by_kind["training"], lambda r: r.subject["budget"]).items()
+        ],
+        independent={**by_kind["independent"][0].subject, **by_kind["independent"][0].metrics},
+        measured_on=by_kind["generated"][0].measured_on,
+        inits=len({r.subject["init"] for r in by_kind["generated"]}),
+        pipelines=len({r.subject["pipeline"] for r in by_kind["generated"]}),
+        parameters=by_kind["independent"][0].details["parameters"],
+    )
+
+
+def _grouped(records: Iterable[Record], key: Callable[[Record], Hashable]) -> dict[Any, list[Record]]:
+    groups: dict[Any, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[key(record)].append(record)
+    return groups
+
+
+def _statistics(group: Sequence[Record]) -> dict[str, float | None]:
+    """Mean, standard deviation (over all networks) and range of accuracy and loss; means of the rest."""
+    result: dict[str, float | None] = {}
+    for metric in ("accuracy", "loss", "note_loss"):
+        values = [float(r.metrics[metric] or 0.0) for r in group]
+        result[f"{metric}_mean"] = statistics.fmean(values)
+        result[f"{metric}_std"] = statistics.stdev(values) if len(values) > 1 else None
+    result["accuracy_min"] = min(float(r.metrics["accuracy"] or 0.0) for r in group)
+    others = {name for r in group for name in r.metrics} - {"accuracy", "loss", "note_loss"}
+    return result | {name: _mean(r.metrics.get(name) for r in group) for name in sorted(others)}
+
+
+def _means(group: Sequence[Record]) -> dict[str, float | None]:
+    return {name: _mean(r.metrics[name] for r in group) for name in group[0].metrics}
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None

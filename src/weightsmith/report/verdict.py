@@ -1,0 +1,124 @@
+"""What the numbers allow to be said, in words; every sentence states the numbers that it rests on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weightsmith.report.summary import Summary
+
+HARDLY = 0.1  # a ratio below this: hardly depends on the init
+REPLAY = 0.1  # nearest-checkpoint distance, as a share of that between independent networks, that is called a replay
+MISSING = "-"
+SAME = 0.001  # accuracies closer than this are called equal
+
+
+def verdict(summary: Summary, headline: str) -> list[str]:
+    """Sentences about one training budget: its accuracy, the baselines, dependence on the init, and replay."""
+    sentences = [_accuracy(summary, headline), _against_baselines(summary, headline), _dependence(summary, headline)]
+    sentences += [_replay(summary, budget) for budget in summary.budgets]
+    return [sentence for sentence in (*sentences, _conclusion(summary, headline)) if sentence]
+
+
+def headline_numbers(summary: Summary, budget: str) -> dict[str, Any]:
+    """The few numbers that the experiment is about, and the verdict."""
+    best = max(summary.baselines, key=lambda row: row["accuracy_mean"])
+    numbers: dict[str, Any] = {"budget": budget, "inits": summary.inits, "pipelines": summary.pipelines}
+    for step in (1, 2):
+        row = summary.step(budget, step) or {}
+        numbers[f"step{step}_accuracy"] = row.get("accuracy_mean")
+    first = summary.step(budget, 1) or {}
+    numbers |= {name: first.get(name) for name in ("init_dependence", "function_dependence")}
+    numbers |= {"best_baseline": best["name"], "best_baseline_accuracy": best["accuracy_mean"]}
+    return {**numbers, "depends_on_init": depends_on_init(summary, budget), "verdict": verdict(summary, budget)}
+
+
+def depends_on_init(summary: Summary, budget: str) -> bool | None:
+    """Whether either dependence reaches `HARDLY` after one step or at the last; `None` where neither was measured."""
+    rows = [summary.step(budget, step) for step in {1, summary.last_step}]
+    values = [row[key] for row in rows if row for key in ("init_dependence", "function_dependence")]
+    known = [value for value in values if value is not None]
+    return None if not known else max(known) >= HARDLY
+
+
+def _accuracy(summary: Summary, budget: str) -> str:
+    parts = []
+    for step in (1, 2):
+        row = summary.step(budget, step)
+        if row:
+            parts.append(f"{percent(row['accuracy_mean'])} after {step} step{'s' if step > 1 else ''}")
+    return (
+        f"Trained for the budget “{budget}”, the generator takes {summary.inits} unseen random inits in each of "
+        f"{summary.pipelines} independent pipelines to {' and '.join(parts)} (mean test accuracy)."
+    )
+
+
+def _against_baselines(summary: Summary, budget: str) -> str:
+    best = max(summary.baselines, key=lambda row: row["accuracy_mean"])
+    reached = max(row["accuracy_mean"] for row in summary.steps if row["budget"] == budget)
+    difference = reached - best["accuracy_mean"]
+    relation = "equals" if abs(difference) < SAME else "is above" if difference > 0 else "is below"
+    text = (
+        f"With no model at all, the best baseline ({best['name']}) scores {percent(best['accuracy_mean'])}; "
+        f"the generator's best step, {percent(reached)}, {relation} it"
+        + ("." if relation == "equals" else f" by {100 * abs(difference):.2f} points.")
+    )
+    untrained = summary.step("untrained", 1)
+    if untrained and budget != "untrained":
+        text += f" The same generator, not trained at all, scores {percent(untrained['accuracy_mean'])} after one step."
+    return text
+
+
+def _dependence(summary: Summary, budget: str) -> str:
+    first, last = summary.step(budget, 1), summary.step(budget, summary.last_step)
+    if first is None or last is None or first["init_dependence"] is None:
+        return (
+            "How much the outputs depend on the init was not measured: that takes at least five inits and three "
+            "independently trained networks."
+        )
+    strength = "hardly depends on the init" if not depends_on_init(summary, budget) else "depends on the init"
+    return (
+        f"What comes out {strength}: init_dependence is {ratio(first['init_dependence'])} after one step and "
+        f"{ratio(last['init_dependence'])} after {summary.last_step}, function_dependence "
+        f"{ratio(first['function_dependence'])} and {ratio(last['function_dependence'])} "
+        "(0: the init does not matter; 1: as much as in ordinary training)."
+    )
+
+
+def _replay(summary: Summary, budget: str) -> str:
+    row, apart = summary.step(budget, summary.last_step), summary.independent.get("distance")
+    if not row or not apart or row.get("nearest_checkpoint_distance") is None:
+        return ""
+    share = row["nearest_checkpoint_distance"] / apart
+    if share >= REPLAY:
+        return ""
+    return (
+        f"At budget “{budget}” the last step lies {row['nearest_checkpoint_distance']:.3g} from its nearest training "
+        f"checkpoint, {percent(share)} of the distance between independently trained networks ({apart:.3g}): "
+        "it replays the training trajectory."
+    )
+
+
+def _conclusion(summary: Summary, budget: str) -> str:
+    best = max(row["accuracy_mean"] for row in summary.baselines)
+    reached = max(row["accuracy_mean"] for row in summary.steps if row["budget"] == budget)
+    depends = depends_on_init(summary, budget)
+    if depends is None:
+        return "Without the dependence on the init, nothing is claimed about generation."
+    if depends:
+        return "The outputs depend on the init; whether they are new is for the distances to tell."
+    if reached < best - 0.01:
+        return "So the high accuracy of averaging is not even reached, and nothing is generated from the init."
+    return (
+        "So the accuracy is real, but it is that of averaging or copying training checkpoints: the init that goes in "
+        "does not decide what comes out, and no new network is generated."
+    )
+
+
+def percent(value: float | None) -> str:
+    """A fraction as a percentage with two decimals."""
+    return MISSING if value is None else f"{100 * value:.2f} %"
+
+
+def ratio(value: float | None) -> str:
+    """A ratio with two significant digits."""
+    return MISSING if value is None else f"{value:.2g}"

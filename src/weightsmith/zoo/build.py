@@ -1,0 +1,157 @@
+"""Build a zoo: train many runs, capture the initial weights and those after every epoch, seal each run when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from weightsmith.architectures import Architecture
+from weightsmith.datasets import DatasetRequest, load_dataset
+from weightsmith.ensemble import TrainingPlan, choose_device, evaluate, train_network
+from weightsmith.errors import BadInput, Diverged
+from weightsmith.files import fingerprint, sweep_leftovers
+from weightsmith.layout import Weights
+from weightsmith.seeds import derive_seed
+from weightsmith.zoo.rows import RowInfo
+from weightsmith.zoo.store import Zoo
+from weightsmith.zoo.unfinished import Captured, load_unfinished, save_unfinished
+
+UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True)
+class RunTask:
+    """Everything that one run depends on, so that any process on any machine trains it alike."""
+
+    run: int
+    seed: int
+    architecture: Architecture
+    dataset: DatasetRequest
+    plan: TrainingPlan
+    device: str
+    state_path: Path
+
+    @property
+    def fingerprint(self) -> str:
+        """What must not change between the parts of an interrupted run."""
+        dataset = load_dataset(self.dataset).fingerprint
+        return fingerprint([self.run, self.seed, self.architecture.to_json(), dataset, asdict(self.plan)])
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A trained run: its checkpoints and what was measured; `diverged` says why it ended early, if it did."""
+
+    run: int
+    weights: Weights
+    rows: Sequence[RowInfo]
+    diverged: str | None
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One epoch of one run is done."""
+
+    run: int
+    epoch: int
+    epochs: int
+    images: int
+    metrics: Mapping[str, float | None]
+
+
+class Engine(Protocol):
+    """Runs tasks somewhere and yields the results as they come; handed to `build_zoo` as an argument."""
+
+    def map(
+        self,
+        function: Callable[[Any, Callable[[Any], None], Callable[[], None]], Any],
+        tasks: Sequence[Any],
+        report: Callable[[Any], None],
+    ) -> Iterator[Any]:
+        """`function(task, report, check)` for every task; `check` raises `Interrupted` when work must stop."""
+        ...
+
+
+def build_zoo(
+    path: Path,
+    tasks: Sequence[RunTask],
+    engine: Engine,
+    provenance: Mapping[str, Any],
+    report: Callable[[EpochReport], None] = lambda report: None,
+) -> Zoo:
+    """Train the runs that the zoo lacks and append each as one segment when it ends; returns the zoo, opened.
+
+    Interrupted or killed, it goes on from the last epoch of each unfinished run when called again. A run that diverges
+    is kept up to its last good epoch, and the reason stands in its rows. Raises `Diverged` when every run did.
+    """
+    if not (path / "zoo.json").exists():
+        Zoo.create(path, {"made by": "weightsmith zoo build"})
+    reasons = []
+    with Zoo.writer(path) as writer:
+        sweep_leftovers(path / UNFINISHED)
+        missing = [task for task in tasks if task.run not in writer.zoo.runs]
+        for finished in engine.map(train_run, missing, report):
+            writer.append(finished.weights, finished.rows, {**provenance, "run": finished.run})
+            tasks[finished.run].state_path.unlink(missing_ok=True)
+            reasons += [finished.diverged] if finished.diverged else []
+    if reasons and len(reasons) == len(tasks):
+        raise Diverged(f"every run diverged: {reasons[0]}", "lower zoo.learning_rate and build a new zoo")
+    with contextlib.suppress(OSError):
+        (path / UNFINISHED).rmdir()
+    return Zoo.open(path)
+
+
+def train_run(task: RunTask, report: Callable[[EpochReport], None], check: Callable[[], None]) -> FinishedRun:
+    """Train one run with capture of its trajectory, from its last saved epoch if there is one."""
+    dataset = load_dataset(task.dataset)
+    device = choose_device(task.device)
+    seed = derive_seed(task.seed, "zoo", "run", task.run)
+    module = task.architecture.build(derive_seed(seed, "init"))
+    _require_fit(task, module, dataset.input_shape)
+    captured, resume = load_unfinished(task.state_path, task.fingerprint, Weights.of(module).layout)
+
+    def measure(weights: Weights, train_loss: float | None) -> dict[str, float | None]:
+        plan = task.plan
+        if not len(dataset.validation):
+            return {"accuracy": None, "loss": None, "train_loss": train_loss}
+        found = evaluate(module, weights, dataset.validation, precision=plan.precision, device=device)[0]
+        return {"accuracy": found.accuracy, "loss": found.loss, "train_loss": train_loss}
+
+    if captured is None:
+        initial = Weights.of(module)
+        captured = Captured(initial, [measure(initial, None)])
+    diverged = None
+    try:
+        for state in train_network(module, dataset.train, task.plan, seed, device, resume, check):
+            weights = Weights.of(module).to("cpu")
+            if not bool(weights.finite().all()):
+                raise Diverged(f"weights are not finite after epoch {state.epoch}", "lower zoo.learning_rate")
+            captured = captured.extended(weights, measure(weights, state.train_loss))
+            save_unfinished(task.state_path, task.fingerprint, captured, state)
+            epoch = EpochReport(
+                task.run, state.epoch, task.plan.epochs, len(dataset.train.images), captured.metrics[-1]
+            )
+            report(epoch)
+    except Diverged as error:
+        diverged = f"run {task.run}: {error.message}"
+    extra = {"diverged": diverged} if diverged else {}
+    rows = [RowInfo(task.run, step, seed, metrics, extra) for step, metrics in enumerate(captured.metrics)]
+    return FinishedRun(task.run, captured.weights, rows, diverged)
+
+
+def _require_fit(task: RunTask, module: Any, input_shape: tuple[int, ...]) -> None:
+    """Refuse an architecture that cannot read the data, before hours are spent."""
+    dataset = load_dataset(task.dataset)
+    try:
+        outputs = evaluate(module, Weights.of(module), dataset.train.head(2))
+        problem = None if len(outputs[0].predictions) == 2 else "it gives no prediction an image"
+    except (RuntimeError, ValueError, IndexError) as error:
+        problem = str(error).splitlines()[0]
+    if problem:
+        raise BadInput(
+            f"architecture {task.architecture.name!r} cannot read images {list(input_shape)}: {problem}",
+            "choose an architecture and a data set that fit each other",
+        )
