@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -123,16 +125,14 @@ def _make(
         typer.echo(f"done up to {until}: {folder.path}")
 
 
-class _resumable:  # noqa: N801
+@contextlib.contextmanager
+def _resumable() -> Iterator[None]:
     """Adds the command that resumes to the message of an interruption."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Interrupted):
-            command = shlex.join(["weightsmith", *sys.argv[1:]])
-            raise Interrupted(error.signal_number, error.message, f"resume with: {command}") from None
+    try:
+        yield
+    except Interrupted as error:
+        command = shlex.join(["weightsmith", *sys.argv[1:]])
+        raise Interrupted(error.signal_number, error.message, f"resume with: {command}") from None
 
 
 def _with_data(recipe: Recipe, path: Path) -> tuple[Recipe, Path]:
