@@ -54,6 +54,13 @@ class Console:
             self._last = time.monotonic()
             self._line(f"  [{self._done}/{self._total}] {text}")
 
+    def note(self, text: str) -> None:
+        """Something worth a line of its own."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            self._line(f"  {text}")
+
     @staticmethod
     def _line(text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -72,7 +72,7 @@ class Layout:
         )
 
     @classmethod
-    def from_json(cls, document: Sequence[Mapping[str, Any]]) -> Layout:
+    def from_json(cls, document: Sequence[Any]) -> Layout:
         """Read what `to_json` wrote. Raises `LayoutMismatch` when an entry is not a tensor specification."""
         return cls(tuple(_spec_from_json(entry) for entry in document))
 
@@ -238,7 +238,7 @@ def _dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _spec_from_json(entry: Mapping[str, Any]) -> TensorSpec:
+def _spec_from_json(entry: Any) -> TensorSpec:
     try:
         name, shape, dtype, role = (entry[key] for key in ("name", "shape", "dtype", "role"))
     except (KeyError, TypeError):

@@ -140,6 +140,12 @@ def _measure(names: list[str], weights: Weights, form: Any, dataset: str, as_jso
     from weightsmith.ensemble import choose_device, choose_precision, evaluate
 
     data, device = load_dataset(dataset), choose_device("auto")
+    if (tuple(form.input_shape), form.classes) != (tuple(data.input_shape), data.classes):
+        raise BadInput(
+            f"the networks read images {list(form.input_shape)} of {form.classes} classes, "
+            f"and {data.name} has images {list(data.input_shape)} of {data.classes}",
+            "choose the data set that they were made for with --dataset",
+        )
     precision = choose_precision("auto", device)
     good = weights.finite()
     found = evaluate(form.build(0), weights, data.test, precision=precision, device=device)

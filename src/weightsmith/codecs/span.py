@@ -18,12 +18,12 @@ RELATIVE_RANK = 1e-7  # float32 checkpoints cannot tell smaller directions from 
 
 
 class SpanCodec:
-    """`z = Q (w - m) / s` with the mean m, orthonormal rows Q of the span of the n training checkpoints, one scale s.
+    """`z = Q (w - m)` with the mean m and orthonormal rows Q of the span of the n training checkpoints.
 
-    Q has at most n - 1 rows; s is the root mean square of the training coordinates, so `mse(z) s^2 d / parameters` is
-    the mean squared error in weights, and a minimiser of the note's loss, which answers with points of this span, is
-    represented exactly. Encoding a network outside the span *projects* it: of an unseen random init hardly
-    anything remains, so what is generated from it depends on it hardly at all, by construction.
+    Q has at most n - 1 rows. `mse(z) d / parameters` is the mean squared error in weights, and a minimiser of the
+    note's loss, which answers with points of this span, is represented exactly. Encoding a network outside the span
+    *projects* it: of an unseen random init hardly anything remains, so what is generated from it depends on it hardly
+    at all, by construction.
     """
 
     exactness: Exactness = "on its training checkpoints"
@@ -31,7 +31,6 @@ class SpanCodec:
     def __init__(self) -> None:
         self._layout: Layout | None = None
         self._mean = self._basis = torch.empty(0)
-        self._scale = torch.ones(())
 
     def fit(self, weights: Weights) -> None:
         """Compute mean and basis in float64. Raises `BadInput` for fewer than two distinct networks."""
@@ -46,25 +45,25 @@ class SpanCodec:
         # The sign of a singular vector is arbitrary: fix it, so that equal checkpoints give equal coordinates.
         coordinates = (vectors - mean) @ basis[:rank].T
         signs = torch.where(coordinates[0] >= 0, 1.0, -1.0)
-        self._basis, self._mean = (basis[:rank] * signs[:, None]).float(), mean.float()
-        self._scale = coordinates.square().mean().sqrt().float()
+        self._basis = (basis[:rank] * signs[:, None]).float().contiguous()  # as it will be read from a file
+        self._mean = mean.float()
         self._layout = weights.layout
 
     def encode(self, weights: Weights) -> Tokens:
         require_covered(self._layout, weights.layout, "span", "networks to encode")
         centred = (weights.vectors - self._mean.to(weights.vectors.device)).float()
-        return Tokens.single(centred @ self._basis.T.to(centred.device) / self._scale.to(centred.device))
+        return Tokens.single(centred @ self._basis.T.to(centred.device))
 
     def decode(self, tokens: Tokens, layout: Layout) -> Weights:
         require_covered(self._layout, layout, "span", "layout to decode to")
         coordinates: Float[Tensor, "batch dim"] = tokens.vectors()
-        mean, basis, scale = (part.to(coordinates.device) for part in (self._mean, self._basis, self._scale))
-        vectors = (mean + coordinates * scale @ basis).to(layout.dtype)
+        mean, basis = (part.to(coordinates.device) for part in (self._mean, self._basis))
+        vectors = (mean + coordinates @ basis).to(layout.dtype)
         return Weights.generated(layout, vectors)
 
     def tensors(self) -> dict[str, Tensor]:
-        return {"mean": self._mean, "basis": self._basis, "scale": self._scale}
+        return {"mean": self._mean, "basis": self._basis}
 
     def restore(self, tensors: Mapping[str, Tensor], layout: Layout) -> None:
-        self._mean, self._basis, self._scale = (tensors[name] for name in ("mean", "basis", "scale"))
+        self._mean, self._basis = tensors["mean"], tensors["basis"]
         self._layout = layout

@@ -18,6 +18,8 @@ import torch
 from weightsmith.errors import EnvironmentFault, Interrupted
 from weightsmith.interruption import check_interrupted
 
+LISTENER_SECONDS = 5.0
+
 Report = Callable[[Any], None]
 Check = Callable[[], None]
 
@@ -72,7 +74,8 @@ class LocalEngine:
                 yield from _results(pending, stop)
         finally:
             events.put(None)
-            listener.join()
+            listener.join(LISTENER_SECONDS)  # a worker killed while it reports leaves the queue locked for ever
+            events.cancel_join_thread()
 
 
 def _results(pending: set[Future[Any]], stop: Any) -> Iterator[Any]:
@@ -83,6 +86,7 @@ def _results(pending: set[Future[Any]], stop: Any) -> Iterator[Any]:
                 yield pickle.loads(future.result())
             check_interrupted()
     except BrokenProcessPool:
+        check_interrupted()  # the signal may have gone to all processes, as Ctrl-C does
         raise EnvironmentFault(
             "a worker process died (out of memory?)", "run the same command again, with zoo.workers=1 if it recurs"
         ) from None

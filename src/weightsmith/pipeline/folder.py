@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from weightsmith.ensemble import choose_device, choose_precision
 from weightsmith.environment import describe_environment
 from weightsmith.errors import ArtifactError, BadInput
 from weightsmith.files import (
+    LEFTOVER_PREFIX,
     read_sealed_json,
     require_writable_folder,
     sweep_leftovers,
@@ -28,10 +29,14 @@ MANIFEST = "run.json"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run: its folder and its resolved recipe, in which every choice made by measuring stands."""
+    """One run: its folder and its resolved recipe, in which every choice made by measuring stands.
+
+    `typed_by_user`: the recipe was given by this user, who may name code in it, and not only found in the folder.
+    """
 
     path: Path
     recipe: Recipe
+    typed_by_user: bool = True
 
     @classmethod
     def prepare(cls, path: Path, recipe: Recipe) -> RunFolder:
@@ -42,28 +47,29 @@ class RunFolder:
         path = Path(path)
         if (path / MANIFEST).exists():
             return cls._resumed(path, recipe)
-        if path.is_dir() and any(path.iterdir()):
+        if path.is_dir() and any(not entry.name.startswith(LEFTOVER_PREFIX) for entry in path.iterdir()):
             raise BadInput(f"{path} is not a weightsmith run and not empty", "choose another folder with --out")
         dataset = load_dataset(request_of(recipe))  # before the folder is made: no data, no run
         require_writable_folder(path)
         resolved = _resolve(recipe)
-        write_bytes(path / "recipe.yaml", dump_recipe(resolved).encode())
-        write_sealed_json(path / "environment.json", describe_environment())
+        sweep_leftovers(path)
         document = {
             "schema": SCHEMA,
             "asked": recipe.model_dump(mode="json"),
             "resolved": resolved.model_dump(mode="json"),
             "dataset": dataset.fingerprint,
         }
-        write_sealed_json(path / MANIFEST, document)
-        return cls(path, resolved)
+        write_sealed_json(path / MANIFEST, document)  # first: with it, a run that is killed here can be resumed
+        run = cls(path, resolved)
+        run._write_companions()
+        return run
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
         """Open an existing run. Raises `ArtifactError` when the folder is none, or is damaged."""
         path = Path(path)
         document = cls._manifest(path)
-        run = cls(path, Recipe.model_validate(document["resolved"]))
+        run = cls(path, Recipe.model_validate(document["resolved"]), typed_by_user=False)
         if run.dataset.fingerprint != document["dataset"]:
             raise BadInput(
                 f"the data set {run.recipe.dataset.name!r} is not the one that {path} was made with",
@@ -81,9 +87,19 @@ class RunFolder:
                 f"{path} holds a run of another recipe:\n    {listed}",
                 "choose another folder with --out, or give the same recipe to resume",
             )
+        run = replace(cls.open(path), typed_by_user=True)
         require_writable_folder(path)
-        sweep_leftovers(path)
-        return cls.open(path)
+        for folder in (path, run.zoo / "unfinished", run.plots, *(path / "synthesizer").glob("pipeline-*")):
+            sweep_leftovers(folder)
+        run._write_companions()
+        return run
+
+    def _write_companions(self) -> None:
+        """What a person may want to read beside the manifest; nothing of ours reads it."""
+        if not (self.path / "recipe.yaml").exists():
+            write_bytes(self.path / "recipe.yaml", dump_recipe(self.recipe).encode())
+        if not (self.path / "environment.json").exists():
+            write_sealed_json(self.path / "environment.json", describe_environment())
 
     @staticmethod
     def _manifest(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ from weightsmith.interruption import check_interrupted
 from weightsmith.layout import Weights
 from weightsmith.pipeline.folder import RunFolder
 from weightsmith.record import Record
+from weightsmith.report.verdict import MEAN_BASELINE
 from weightsmith.seeds import derive_seed
 from weightsmith.synthesizer import Synthesizer
 from weightsmith.zoo import Row, RowInfo, Zoo
@@ -48,6 +50,9 @@ def measure_run(run: RunFolder, architecture: Architecture, reporter: Reporter) 
         reporter.advance(unit.name)
 
 
+LARGEST_NORM = 1e18  # above it, squares and products of weights overflow float32
+
+
 @dataclass(frozen=True)
 class Unit:
     """A piece of the evaluation whose records are written together; `measure` gives their facts."""
@@ -58,15 +63,18 @@ class Unit:
 
 @dataclass(frozen=True)
 class Measured:
-    """Networks with what the records need of them."""
+    """Networks with what the records need of them; `canonical` holds the `sound` ones alone."""
 
     weights: Weights
-    canonical: Weights
     evaluations: Sequence[Evaluation]
+    sound: Sequence[int]
+    canonical: Weights
 
     @property
     def predictions(self) -> Tensor:
-        return torch.stack([evaluation.predictions for evaluation in self.evaluations])
+        """Of the sound networks, `[network, image]`."""
+        chosen = [self.evaluations[i].predictions for i in self.sound]
+        return torch.stack(chosen) if chosen else torch.empty(0, 0, dtype=torch.int64)
 
 
 Facts = tuple[str, Mapping[str, Any], Mapping[str, float | None], Mapping[str, Any]]
@@ -116,7 +124,19 @@ class Bench:
             precision=choose_precision(self.settings.precision, self.device),
             device=self.device,
         )
-        return Measured(weights, self.distance.canonical(weights), evaluations)
+        sound = _sound(weights)
+        return Measured(weights, evaluations, sound, self.distance.canonical(weights[sound]))
+
+    def nearest(self, found: Measured, references: Weights | None) -> list[float | None]:
+        """The distance of each network to its nearest reference; `None` where there is none to be taken."""
+        result: list[float | None] = [None] * len(found.weights)
+        if found.sound and references is not None:
+            for position, value in zip(found.sound, self.distance.nearest(found.canonical, references), strict=True):
+                result[position] = float(value)
+        return result
+
+    def spread(self, found: Measured) -> Spread:
+        return Spread.of(self.distance, found.canonical, found.predictions)
 
     @cached_property
     def trajectories(self) -> list[tuple[Weights, list[Row]]]:
@@ -124,13 +144,12 @@ class Bench:
 
     @cached_property
     def canonical_trajectories(self) -> list[Weights]:
-        return [self.distance.canonical(weights) for weights, _ in self.trajectories]
+        return [self.distance.canonical(weights[_sound(weights)]) for weights, _ in self.trajectories]
 
     @cached_property
     def independent(self) -> Spread:
         """How far independently trained networks lie apart: the last checkpoint of every run."""
-        last = self.measured(Weights.concatenate([weights[-1] for weights, _ in self.trajectories]))
-        return Spread.of(self.distance, last.canonical, last.predictions)
+        return self.spread(self.measured(Weights.concatenate([weights[-1] for weights, _ in self.trajectories])))
 
     def unseen_inits(self, pipeline: int) -> Weights:
         """Random initial networks that no run started from."""
@@ -145,10 +164,10 @@ class Bench:
         for pipeline, (weights, rows) in enumerate(self.trajectories):
             others = [c for i, c in enumerate(self.canonical_trajectories) if i != pipeline]
             found = self.measured(weights)
-            nearest = self.distance.nearest(found.canonical, Weights.concatenate(others)) if others else None
+            nearest = self.nearest(found, Weights.concatenate(others) if others else None)
             for position, row in enumerate(rows):
                 metrics = _performance(found.evaluations[position])
-                metrics["nearest_other_run_distance"] = None if nearest is None else float(nearest[position])
+                metrics["nearest_other_run_distance"] = nearest[position]
                 subject = {"run": row.run, "step": row.step, "sha256": row.sha256}
                 yield "original", subject, metrics, {"validation": dict(row.metrics)}
         spread = self.independent
@@ -163,7 +182,7 @@ class Bench:
         best = max(range(len(rows)), key=lambda i: (rows[i].metrics["accuracy"] or 0.0, i))
         generators: dict[str, tuple[FixedGenerator, str]] = {
             "copy of the best checkpoint": (copy_of(tokens, best), f"step {rows[best].step}, chosen on validation"),
-            "mean of the checkpoints": (mean_of(tokens), "all, the initial weights included"),
+            MEAN_BASELINE: (mean_of(tokens), "all, the initial weights included"),
             "mean of the trained checkpoints": (mean_of(tokens[1:]), "all but the initial weights"),
             "linear extrapolation": (extrapolation_of(tokens), "last step repeated"),
         }
@@ -171,8 +190,8 @@ class Bench:
             final = generator.sample(1, Condition(), torch.Generator()).final
             found = self.measured(synthesizer.codec.decode(final, weights.layout))
             metrics = _performance(found.evaluations[0])
-            nearest = self.distance.nearest(found.canonical, self.canonical_trajectories[pipeline])
-            metrics["nearest_checkpoint_distance"] = float(nearest[0])
+            nearest = self.nearest(found, self.canonical_trajectories[pipeline])
+            metrics["nearest_checkpoint_distance"] = nearest[0]
             yield "baseline", {"pipeline": pipeline, "name": name}, metrics, {"note": note}
         yield from self._steps(pipeline, None, [self.unseen_inits(pipeline)], first=0)
 
@@ -194,12 +213,12 @@ class Bench:
         for step, weights in enumerate(states, first):
             check_interrupted()
             found = self.measured(weights)
-            nearest = self.distance.nearest(found.canonical, self.canonical_trajectories[pipeline])
+            nearest = self.nearest(found, self.canonical_trajectories[pipeline])
             where = {"pipeline": pipeline, "budget": budget, "step": step}
             for init, evaluation in enumerate(found.evaluations):
-                metrics = _performance(evaluation) | {"nearest_checkpoint_distance": float(nearest[init])}
+                metrics = _performance(evaluation) | {"nearest_checkpoint_distance": nearest[init]}
                 yield "generated" if budget else "init", {**where, "init": init}, metrics, {}
-            spread = Spread.of(self.distance, found.canonical, found.predictions)
+            spread = self.spread(found)
             dependence = Dependence.of(spread, self.independent)
             metrics = {**dependence.__dict__, "distance": spread.distance, "disagreement": spread.disagreement}
             yield "dependence", where, metrics, {"inits": spread.networks}
@@ -232,16 +251,15 @@ class Bench:
         last = self.settings.steps
         wanted = [row for row in samples.rows if str(row.run).startswith("pipeline 0,") and row.step in (1, last)]
         wanted.sort(key=lambda row: (row.step, str(row.run)))
-        generated = samples.read(wanted)
-        labels += [f"init {str(row.run).rpartition(' ')[2]}, step {row.step}" for row in wanted]
-        everything = self.distance.canonical(Weights.concatenate([weights, generated]))
+        generated = samples.read(wanted) if wanted else weights[:0]
+        shown = _sound(generated)
+        labels += [f"init {str(wanted[i].run).rpartition(' ')[2]}, step {wanted[i].step}" for i in shown]
+        everything = self.distance.canonical(Weights.concatenate([weights, generated[shown]]))
         matrix = self.distance.between(everything, everything).tolist()
         yield "distance matrix", {"pipeline": 0}, {}, {"labels": labels, "matrix": matrix}
-        networks = {
-            "random init": weights[0],
-            f"trained, epoch {rows[-1].step}": weights[-1],
-            f"generated, step {last}": generated[-1],
-        }
+        networks = {"random init": weights[0], f"trained, epoch {rows[-1].step}": weights[-1]}
+        if shown:
+            networks[f"generated, step {wanted[shown[-1]].step}"] = generated[shown[-1]]
         yield "histograms", {"pipeline": 0}, {}, {"layers": weight_histograms(networks)}
 
     def _synthesizer(self, pipeline: int, budget: str) -> Synthesizer:
@@ -249,4 +267,12 @@ class Bench:
 
 
 def _performance(evaluation: Evaluation) -> dict[str, float | None]:
+    """Accuracy and losses; all `None` for a network whose outputs are not finite, which predicts nothing."""
+    if not math.isfinite(evaluation.loss):
+        return {"accuracy": None, "loss": None, "note_loss": None}
     return {"accuracy": evaluation.accuracy, "loss": evaluation.loss, "note_loss": evaluation.note_loss}
+
+
+def _sound(weights: Weights) -> list[int]:
+    """Positions of the networks that distances can be taken of; a generator that blew up gives others."""
+    return torch.nonzero(weights.vectors.double().norm(dim=1) < LARGEST_NORM)[:, 0].tolist()

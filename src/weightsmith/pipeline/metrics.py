@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
-from weightsmith.files import write_bytes
+from weightsmith.files import environment_fault, write_bytes
 from weightsmith.training import TrainingProgress
 
 DENSE_UNTIL = 100  # every epoch up to here, then every one that is a multiple of EVERY
@@ -14,24 +14,33 @@ EVERY = 25
 
 
 class MetricsLog:
-    """Appends one line for an epoch; `seconds` is the only field that depends on the clock."""
+    """Appends one line for an epoch; `seconds` is the only field that depends on the clock.
+
+    Each line is written at once, so that a killed process has logged every epoch of the state that it saved.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: TextIO | None = None
+        self._file: BinaryIO | None = None
 
     def rewind(self, pipeline: int, epoch: int) -> None:
         """Forget what was logged of `pipeline` after `epoch`, which is where its training goes on."""
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        lines = self.path.read_bytes().decode(errors="replace").splitlines() if self.path.exists() else []
         kept = [line for line in lines if _is_before(line, pipeline, epoch)]
         write_bytes(self.path, "".join(f"{line}\n" for line in kept).encode())
-        self._file = self.path.open("a", encoding="utf-8")
+        self._file = self.path.open("ab", buffering=0)
 
     def epoch(self, pipeline: int, progress: TrainingProgress) -> None:
+        """Log one epoch. Raises `EnvironmentFault` when the disk is full."""
         if self._file is None or (progress.epoch > DENSE_UNTIL and progress.epoch % EVERY):
             return
         line = {"pipeline": pipeline, **progress.__dict__, "seconds": round(progress.seconds, 4)}
-        self._file.write(json.dumps(line) + "\n")
+        try:
+            data = memoryview(f"{json.dumps(line)}\n".encode())
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            raise environment_fault(error, self.path) from error
 
     def close(self) -> None:
         if self._file is not None:
@@ -42,6 +51,6 @@ class MetricsLog:
 def _is_before(line: str, pipeline: int, epoch: int) -> bool:
     try:
         entry = json.loads(line)
-    except ValueError:
+        return bool(entry["pipeline"] != pipeline or entry["epoch"] <= epoch)
+    except (ValueError, KeyError, TypeError):
         return False  # the last line of a killed process
-    return entry["pipeline"] != pipeline or entry["epoch"] <= epoch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,8 @@ from weightsmith.architectures import Architecture
 from weightsmith.engines.local import LocalEngine
 from weightsmith.ensemble import TrainingPlan, choose_device, choose_precision
 from weightsmith.environment import command_line
+from weightsmith.errors import Diverged
+from weightsmith.files import exclusive_lock
 from weightsmith.interruption import check_interrupted
 from weightsmith.layout import Weights
 from weightsmith.objectives.transition import transition_loss, transition_pairs
@@ -24,7 +28,7 @@ from weightsmith.settings.recipe import Recipe
 from weightsmith.synthesizer import Part, Synthesizer
 from weightsmith.training import Trainer, TrainingProgress
 from weightsmith.zoo import Zoo
-from weightsmith.zoo.build import EpochReport, RunTask, build_zoo
+from weightsmith.zoo.build import EpochReport, RunTask, build_zoo, divergences
 
 
 class Reporter(Protocol):
@@ -33,6 +37,8 @@ class Reporter(Protocol):
     def stage(self, title: str, total: int) -> None: ...
 
     def advance(self, text: str, by: int = 1) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
 
 class Silent:
@@ -44,11 +50,15 @@ class Silent:
     def advance(self, text: str, by: int = 1) -> None:
         pass
 
+    def note(self, text: str) -> None:
+        pass
+
 
 def architecture_of(run: RunFolder) -> Architecture:
     """The architecture that the recipe names, for the run's data."""
     wanted = run.recipe.architecture
-    return Architecture(wanted.name, run.dataset.input_shape, run.dataset.classes, wanted.options)
+    shape, classes = run.dataset.input_shape, run.dataset.classes
+    return Architecture(wanted.name, shape, classes, wanted.options, typed_by_user=run.typed_by_user)
 
 
 def build_stage(run: RunFolder, reporter: Reporter) -> None:
@@ -83,18 +93,29 @@ def build_stage(run: RunFolder, reporter: Reporter) -> None:
     missing = settings.runs - (len(Zoo.open(run.zoo).runs) if (run.zoo / "zoo.json").exists() else 0)
     if missing > 0:
         reporter.stage(f"training {missing} networks ({architecture.name})", missing * settings.epochs)
-        engine = LocalEngine(settings.workers, settings.threads)
-        build_zoo(run.zoo, [task(i) for i in range(settings.runs)], engine, provenance, report)
+    engine = LocalEngine(settings.workers, settings.threads)
+    zoo = build_zoo(run.zoo, [task(i) for i in range(settings.runs)], engine, provenance, report)
+    for reason in divergences(zoo).values():
+        reporter.note(f"{reason}; kept up to its last good epoch")
 
 
 def train_stage(run: RunFolder, reporter: Reporter) -> None:
-    """Train one generator on each run's trajectory, and save a synthesizer for every budget."""
+    """Train one generator on each run's trajectory, and save a synthesizer for every budget.
+
+    Raises `Diverged` where a run ended before its first epoch, so that there is no step to learn from it.
+    """
     zoo, settings = Zoo.open(run.zoo), run.recipe.training
+    lost = [reason for name, reason in divergences(zoo).items() if len(zoo.select(run=name)) < 2]
+    if lost:
+        remedy = "lower zoo.learning_rate and start a new run with --out"
+        raise Diverged(f"no generator can be trained without a checkpoint: {'; '.join(lost)}", remedy)
     unfinished = [
         pipeline
         for pipeline in range(len(zoo.runs))
         if not all((run.synthesizer(pipeline, budget) / "config.json").exists() for budget in settings.budgets)
     ]
+    for pipeline in set(range(len(zoo.runs))).difference(unfinished):
+        run.training_state(pipeline).unlink(missing_ok=True)  # of a process killed after its last synthesizer
     if not unfinished:
         return
     reporter.stage(f"training {len(unfinished)} generators", len(unfinished) * max(settings.budgets.values()))
@@ -126,13 +147,15 @@ def _train_generator(run: RunFolder, pipeline: int, weights: Weights, reporter: 
         on_epoch,
         check_interrupted,
     )
-    log.rewind(pipeline, trainer.progress.epoch)
     # The loss of answering with the mean of the targets, whatever is asked: what a trained model must beat.
     mean_loss = float((examples["next"] - examples["next"].mean(dim=0)).square().mean())
-    for budget, epochs in sorted(settings.budgets.items(), key=lambda item: item[1]):
-        trainer.run(epochs)
-        folder = run.synthesizer(pipeline, budget)
-        if not folder.exists():
+    with contextlib.closing(log):
+        log.rewind(pipeline, trainer.progress.epoch)
+        for budget, epochs in sorted(settings.budgets.items(), key=lambda item: item[1]):
+            trainer.run(epochs)
+            folder = run.synthesizer(pipeline, budget)
+            if folder.exists():
+                continue
             progress = trainer.progress
             provenance = {
                 "recipe": recipe.name,
@@ -142,14 +165,20 @@ def _train_generator(run: RunFolder, pipeline: int, weights: Weights, reporter: 
                 "budget": budget,
                 "epochs": progress.epoch,
                 "updates": progress.updates,
-                "loss": trainer.loss(),
+                "loss": _finite_loss(trainer),
                 "loss of the mean": mean_loss,
                 "seconds": progress.seconds,
                 "command": command_line(),
             }
             synthesizer.with_provenance(provenance).save(folder)
-    log.close()
     run.training_state(pipeline).unlink(missing_ok=True)
+
+
+def _finite_loss(trainer: Trainer) -> float:
+    loss = trainer.loss()
+    if not math.isfinite(loss):
+        raise Diverged(f"training loss is {loss} after epoch {trainer.progress.epoch}", "lower training.learning_rate")
+    return loss
 
 
 def evaluate_stage(run: RunFolder, reporter: Reporter) -> None:
@@ -191,8 +220,12 @@ def run_pipeline(
 
 
 def complete(run: RunFolder, *, until: str = "report", reporter: Reporter | None = None) -> None:
-    """Do what is missing of a run up to the stage `until`."""
-    for stage in STAGES.values():
-        stage.do(run, reporter or Silent())
-        if stage.name == until:
-            return
+    """Do what is missing of a run up to the stage `until`; one process at a time.
+
+    Raises `EnvironmentFault` when another process is at work on it.
+    """
+    with exclusive_lock(run.path / ".lock", f"the run {run.path}"):
+        for stage in STAGES.values():
+            stage.do(run, reporter or Silent())
+            if stage.name == until:
+                return

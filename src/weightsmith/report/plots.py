@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from weightsmith.report import published
 from weightsmith.report.summary import Summary
+from weightsmith.report.verdict import MEAN_BASELINE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,8 +47,8 @@ def steps_figure(summary: Summary) -> Figure:
     if summary.comparable_to_note:
         points = [(step, 100 * accuracy) for step, (accuracy, _) in published.GENERATED.items() if step]
         left.plot(*zip(*points, strict=True), color="grey", marker=".", linestyle=":", label="the note, as published")
-    best = max(summary.baselines, key=lambda row: row["accuracy_mean"])
-    left.axhline(100 * best["accuracy_mean"], color="grey", linewidth=1, label=f"no model: {best['name']}")
+    mean = next(row for row in summary.baselines if row["name"] == MEAN_BASELINE)
+    left.axhline(100 * mean["accuracy_mean"], color="grey", linewidth=1, label=f"no model: {MEAN_BASELINE}")
     left.set(xlabel="generative step or epoch", ylabel="test accuracy (%)", title="Accuracy (step 0 is chance)")
     right.set(xlabel="generative step or epoch", ylabel="cross-entropy (nats an image)", title="Loss", yscale="log")
     left.legend(fontsize=8)

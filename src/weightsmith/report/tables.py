@@ -31,7 +31,9 @@ def step_table(summary: Summary, headline: str) -> Table:
     for step in range(summary.last_step + 1):
         row = summary.step(headline, step) or {}
         cells = [f"{step} (unseen init)" if step == 0 else str(step), _spread(row), _number(row.get("loss_mean"))]
-        cells += [ratio(row.get(key)) for key in ("init_dependence", "function_dependence")]
+        # At step 0 nothing has been generated yet: random inits differ from one another as they will.
+        known = row if step else {}
+        cells += [ratio(known.get(key)) for key in ("init_dependence", "function_dependence")]
         cells += [_number(row.get("nearest_checkpoint_distance"), 3)]
         cells += [_spread(summary.step(budget, step)) for budget in others]
         cells += [_spread(originals.get(step))]

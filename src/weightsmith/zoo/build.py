@@ -15,7 +15,7 @@ from weightsmith.errors import BadInput, Diverged
 from weightsmith.files import fingerprint, sweep_leftovers
 from weightsmith.layout import Weights
 from weightsmith.seeds import derive_seed
-from weightsmith.zoo.rows import RowInfo
+from weightsmith.zoo.rows import RowInfo, Run
 from weightsmith.zoo.store import Zoo
 from weightsmith.zoo.unfinished import Captured, load_unfinished, save_unfinished
 
@@ -89,19 +89,24 @@ def build_zoo(
     """
     if not (path / "zoo.json").exists():
         Zoo.create(path, {"made by": "weightsmith zoo build"})
-    reasons = []
     with Zoo.writer(path) as writer:
         sweep_leftovers(path / UNFINISHED)
         missing = [task for task in tasks if task.run not in writer.zoo.runs]
         for finished in engine.map(train_run, missing, report):
             writer.append(finished.weights, finished.rows, {**provenance, "run": finished.run})
             tasks[finished.run].state_path.unlink(missing_ok=True)
-            reasons += [finished.diverged] if finished.diverged else []
-    if reasons and len(reasons) == len(tasks):
-        raise Diverged(f"every run diverged: {reasons[0]}", "lower zoo.learning_rate and build a new zoo")
     with contextlib.suppress(OSError):
         (path / UNFINISHED).rmdir()
-    return Zoo.open(path)
+    zoo = Zoo.open(path)
+    reasons = divergences(zoo)
+    if reasons and len(reasons) == len(zoo.runs):
+        raise Diverged(f"every run diverged: {reasons[zoo.runs[0]]}", "lower zoo.learning_rate and build a new zoo")
+    return zoo
+
+
+def divergences(zoo: Zoo) -> dict[Run, str]:
+    """The runs of a zoo that diverged, each with the reason; they are kept up to their last good epoch."""
+    return {row.run: str(row.extra["diverged"]) for row in zoo.rows if "diverged" in row.extra}
 
 
 def train_run(task: RunTask, report: Callable[[EpochReport], None], check: Callable[[], None]) -> FinishedRun:

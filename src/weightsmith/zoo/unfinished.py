@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from weightsmith.ensemble import TrainingState
 from weightsmith.errors import ArtifactError, BadInput
 from weightsmith.files import canonical_json, parse_json
 from weightsmith.layout import Layout, Weights
-from weightsmith.tensorfile import read_tensors, write_tensors
+from weightsmith.tensorfile import raw_bytes, read_tensors, write_tensors
 
 Metrics = Mapping[str, float | None]
 
@@ -43,7 +44,8 @@ def save_unfinished(path: Path, task: str, captured: Captured, state: TrainingSt
         "metrics": [dict(metrics) for metrics in captured.metrics],
         "groups": state.optimizer["param_groups"],
     }
-    write_tensors(path, tensors, {"unfinished": canonical_json(document)})
+    text = canonical_json(document)
+    write_tensors(path, tensors, {"unfinished": text, "sha256": _digest(text, tensors)})
 
 
 def load_unfinished(path: Path, task: str, layout: Layout) -> tuple[Captured | None, TrainingState | None]:
@@ -55,7 +57,9 @@ def load_unfinished(path: Path, task: str, layout: Layout) -> tuple[Captured | N
         return None, None
     try:
         tensors, metadata = read_tensors(path)
-        document = parse_json(metadata.get("unfinished", "{}"), str(path))
+        if metadata["sha256"] != _digest(metadata["unfinished"], tensors):
+            raise ArtifactError(f"{path} was changed or damaged after it was written")
+        document = parse_json(metadata["unfinished"], str(path))
         if document.get("task") != task:
             raise BadInput(f"{path} belongs to a run with other settings", "delete it, or restore the settings")
         integers = {spec.name: tensors[f"integer.{spec.name}"] for spec in layout.integer}
@@ -73,5 +77,17 @@ def _moments(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Any]]:
     for name, value in tensors.items():
         if name.startswith("optimizer."):
             _, index, moment = name.split(".")
-            result.setdefault(int(index), {})[moment] = value
+            # As `ensemble` places weights: the fused optimizers take it for granted that moments lie like them.
+            channels_last = value.ndim == 4
+            placed = value.contiguous(memory_format=torch.channels_last) if channels_last else value
+            result.setdefault(int(index), {})[moment] = placed
     return result
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """A hash of the document and of every tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)} ".encode())
+        digest.update(raw_bytes(tensors[name]))
+    return digest.hexdigest()

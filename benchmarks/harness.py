@@ -1,0 +1,60 @@
+"""What every benchmark shares: its result file, a trained zoo to work on, and measuring in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from weightsmith.environment import describe_environment
+from weightsmith.pipeline import run_pipeline
+from weightsmith.settings.loading import load_recipe
+from weightsmith.zoo import Zoo
+
+RESULTS = Path(__file__).parent / "results"
+WORK = Path("runs") / "benchmarks"
+
+
+def parser(name: str, description: str) -> argparse.ArgumentParser:
+    """The options that all benchmarks understand."""
+    result = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
+    result.add_argument("--json", type=Path, default=RESULTS / f"{name}.json", help="where the result is written")
+    result.add_argument("--dataset", default="mnist", help="mnist, or digits where MNIST cannot be had")
+    return result
+
+
+def write_result(path: Path, headline: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Write `{schema, headline, rows, environment}` and print the headline."""
+    environment = {**describe_environment(), "command": " ".join(["python -m", *_module(), *sys.argv[1:]])}
+    document = {"schema": "weightsmith.benchmark/1", "headline": headline, "rows": rows, "environment": environment}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    for key, value in headline.items():
+        print(f"{key:40} {value:.6g}" if isinstance(value, float) else f"{key:40} {value}")
+
+
+def trained_zoo(dataset: str) -> Zoo:
+    """The zoo of the recipe mnist-trajectory, trained once and kept in the (ignored) work folder."""
+    recipe = load_recipe("mnist-trajectory", [f"dataset={dataset}"])
+    return Zoo.open(run_pipeline(recipe, WORK / f"trajectory-{dataset}", until="zoo").zoo)
+
+
+def in_own_process(module: str, *arguments: str) -> dict[str, Any]:
+    """Run `python -m module arguments`, which prints one JSON object on its last line: its peak memory is its own."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def peak_rss_mb() -> float:
+    """The peak resident memory of this process so far, in MB (10^6 bytes)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def _module() -> list[str]:
+    name = Path(sys.argv[0]).stem
+    return [f"benchmarks.{name}"]

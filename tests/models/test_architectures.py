@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from weightsmith.architectures import Architecture
+from weightsmith.errors import BadInput
+from weightsmith.settings.architectures import ARCHITECTURES, count_parameters
+
+CNN = Architecture("target_cnn", (1, 28, 28), 10)
+
+
+def test_the_target_cnn_has_exactly_the_notes_parameters() -> None:
+    assert CNN.layout.parameters == 421_642
+    names = [spec.name for spec in CNN.layout.tensors]
+    assert names == [f"{layer}.{part}" for layer in ("conv1", "conv2", "fc1", "fc2") for part in ("weight", "bias")]
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 20, 12)])
+def test_closed_forms_count_what_is_built(name: str, shape: tuple[int, int, int]) -> None:
+    built = Architecture(name, shape, 7)
+    assert built.layout.parameters == count_parameters(name, {}, shape, 7)
+    outputs = built.build(0)(torch.randn(5, *shape))
+    assert outputs.shape == (5, 7)
+
+
+def test_same_seed_same_bits_and_no_trace_in_the_global_generator() -> None:
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    first, second, other = CNN.build(1), CNN.build(1), CNN.build(2)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for a, b, c in zip(first.parameters(), second.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+        assert not torch.equal(a, c)
+
+
+def test_any_importable_callable_is_an_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_nets.py").write_text("from torch import nn\ndef net(width): return nn.Linear(width, 3)\n")
+    monkeypatch.chdir(tmp_path)
+    own = Architecture("own_nets:net", (1, 2, 2), 3, {"width": 4})
+    assert isinstance(own.build(0), nn.Linear)
+    again = Architecture.from_json(own.to_json())
+    assert again == own
+    with pytest.raises(BadInput, match="may not choose which code"):
+        again.build(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "match"),
+    [
+        ("target_cn", {}, "unknown architecture 'target_cn'"),
+        ("no.such.module:net", {}, "cannot import"),
+        ("torch.nn:NoSuchLayer", {}, "cannot import"),
+        ("torch.nn:Linear", {"wide": 3}, "refuses options"),
+        ("builtins:dict", {}, "not a torch.nn.Module"),
+    ],
+)
+def test_what_cannot_be_built_is_explained(name: str, options: dict[str, int], match: str) -> None:
+    with pytest.raises(BadInput, match=match):
+        Architecture(name, (1, 28, 28), 10, options).build(0)
+
+
+def test_a_registered_name_in_a_file_still_builds() -> None:
+    assert Architecture.from_json(CNN.to_json()).layout == CNN.layout
