@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from weightsmith.layout import Layout as Layout
     from weightsmith.layout import Weights as Weights
     from weightsmith.pipeline import run_pipeline as run_pipeline
-    from weightsmith.report import summarise as summarise
     from weightsmith.settings.loading import load_recipe as load_recipe
     from weightsmith.synthesizer import Synthesizer as Synthesizer
     from weightsmith.zoo import Zoo as Zoo
@@ -35,7 +34,6 @@ _EXPORTS = {
     "load_recipe": "weightsmith.settings.loading",
     "read_checkpoint": "weightsmith.checkpoint",
     "run_pipeline": "weightsmith.pipeline",
-    "summarise": "weightsmith.report",
     "write_checkpoint": "weightsmith.checkpoint",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 
 from weightsmith.cli.app import app
 from weightsmith.cli.runs import Json, finish, zoo_app
-from weightsmith.errors import BadInput
+from weightsmith.errors import BadInput, LayoutMismatch
 
 if TYPE_CHECKING:
     from weightsmith.layout import Weights
@@ -59,6 +60,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Complete a run's evaluation; or measure samples of a synthesizer, or checkpoint files, on the test images."""
+    if not target.exists():
+        raise BadInput(f"{target} does not exist", "give a run, a synthesizer, a checkpoint file or a folder of them")
     if (target / "run.json").is_file():
         finish(target, "report", as_json)
         return
@@ -71,9 +74,10 @@ def evaluate(
         names, weights = [f"sample {i}" for i in range(n)], loaded.sample(n, steps=steps, seed=seed)
         _measure(names, weights, loaded.architecture, dataset, as_json)
         return
+    paths = _checkpoint_paths(target)
     data = load_dataset(dataset)
     form = Architecture(architecture, data.input_shape, data.classes)
-    names, weights = _checkpoints(target, form)
+    names, weights = _checkpoints(paths, form)
     _measure(names, weights, form, dataset, as_json)
 
 
@@ -117,18 +121,25 @@ def zoo_export(
     typer.echo(f"{len(paths)} files in {out}")
 
 
-def _checkpoints(target: Path, form: Any) -> tuple[list[str], Weights]:
-    """Checkpoint files as weights of an architecture; casts are reported."""
-    from weightsmith.checkpoint import SUFFIXES, conform, read_checkpoint
+def _checkpoint_paths(target: Path) -> list[Path]:
+    from weightsmith.checkpoint import SUFFIXES
 
-    if not target.exists():
-        raise BadInput(f"{target} does not exist", "give a run, a synthesizer, a checkpoint file or a folder of them")
     paths = [target] if target.is_file() else sorted(p for p in target.iterdir() if p.suffix in SUFFIXES)
     if not paths:
         raise BadInput(f"{target} holds no run, synthesizer or checkpoint", f"files end in {', '.join(SUFFIXES)}")
+    return paths
+
+
+def _checkpoints(paths: Sequence[Path], form: Any) -> tuple[list[str], Weights]:
+    """Checkpoint files as weights of an architecture; casts are reported. A file that does not fit is named."""
+    from weightsmith.checkpoint import conform, read_checkpoint
+
     states = []
     for path in paths:
-        state, casts = conform(read_checkpoint(path), form.layout)
+        try:
+            state, casts = conform(read_checkpoint(path), form.layout)
+        except LayoutMismatch as error:
+            raise LayoutMismatch(f"{path}: {error.message}", error.remedy) from None
         states.append(state)
         for cast in casts:
             typer.echo(f"{path.name}: cast {cast}", err=True)

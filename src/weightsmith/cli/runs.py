@@ -167,13 +167,10 @@ def _describe(recipe: Recipe, path: Path, until: str) -> None:
 
 def _show(folder: RunFolder, as_json: bool) -> None:
     from weightsmith.environment import describe_environment
-    from weightsmith.record import read_records
-    from weightsmith.report import summarise
     from weightsmith.report.tables import as_text, baseline_table, step_table
     from weightsmith.report.verdict import headline_numbers, verdict
 
-    records = read_records(folder.records)
-    summary, headline = summarise(records), folder.recipe.training.headline
+    summary, headline = folder.summary, folder.recipe.training.headline
     if as_json:
         document: dict[str, Any] = {
             "schema": "weightsmith.result/1",

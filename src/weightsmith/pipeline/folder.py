@@ -20,6 +20,8 @@ from weightsmith.files import (
     write_bytes,
     write_sealed_json,
 )
+from weightsmith.record import read_records
+from weightsmith.report import Summary, summarise
 from weightsmith.settings.dumping import dump_recipe, recipe_differences
 from weightsmith.settings.recipe import Recipe
 
@@ -114,6 +116,11 @@ class RunFolder:
     @cached_property
     def dataset(self) -> Dataset:
         return load_dataset(request_of(self.recipe))
+
+    @property
+    def summary(self) -> Summary:
+        """The numbers of the finished evaluation, from its records. Raises `BadInput` when it is not complete."""
+        return summarise(read_records(self.records))
 
     @property
     def zoo(self) -> Path:

@@ -129,7 +129,10 @@ def _train_generator(run: RunFolder, pipeline: int, weights: Weights, reporter: 
     seed = derive_seed(recipe.seed, "pipeline", pipeline)
     codec, generator = (Part(part.name, part.options) for part in (recipe.codec, recipe.generator))
     synthesizer = Synthesizer.fit(weights, architecture_of(run), codec, generator, derive_seed(seed, "generator"))
-    examples = transition_pairs(synthesizer.codec.encode(weights))
+    device = choose_device(recipe.device)
+    pairs = transition_pairs(synthesizer.codec.encode(weights))
+    examples = {name: value.to(device) for name, value in pairs.items()}
+    synthesizer.generator.network.to(device)
     log = MetricsLog(run.metrics)
 
     def on_epoch(progress: TrainingProgress) -> None:

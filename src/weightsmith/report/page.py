@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CSS = """
-body{font:16px/1.5 system-ui,sans-serif;color:#222;max-width:70rem;margin:2rem auto;padding:0 1rem}
+body{font:16px/1.5 system-ui,sans-serif;color:#222;max-width:78rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.85rem}
 .scroll{overflow-x:auto}
 th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}th{border-bottom:2px solid #888;vertical-align:bottom}
+th:first-child,td:first-child{text-align:left}
+th{border-bottom:2px solid #888;vertical-align:bottom;white-space:normal;min-width:4rem}
 .verdict{background:#f4f1e8;border-left:4px solid #d55e00;padding:.5rem 1.2rem}
 svg{max-width:100%;height:auto}dt{font-weight:600}dd{margin:0 0 .4rem 1.5rem}small,caption{color:#555}
 pre{white-space:pre-wrap;background:#f6f6f6;padding:.7rem}

@@ -65,7 +65,7 @@ def histograms_figure(layers: Mapping[str, Any]) -> Figure:
             axis.stairs(density, layer["edges"], color=colour, label=network)
         axis.set(title=name, xlabel="weight", yscale="log")
     axes[0].set_ylabel("density")
-    axes[0].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(COLOURS))
     return figure
 
 
