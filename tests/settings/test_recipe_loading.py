@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weightsmith.errors import RecipeError
+from weightsmith.settings.describing import describe_settings
 from weightsmith.settings.dumping import dump_recipe, recipe_differences
 from weightsmith.settings.loading import list_recipes, load_recipe, parse_recipe, shipped_names
 from weightsmith.settings.recipe import (
@@ -190,3 +191,10 @@ def test_a_file_is_read_and_a_missing_one_named(tmp_path) -> None:
 
 def test_the_largest_seed_is_read() -> None:
     assert parse_recipe(HEAD + f"seed: {2**63 - 1}").seed == 2**63 - 1
+
+
+def test_every_setting_has_a_sentence_and_is_a_key_of_recipes() -> None:
+    lines = describe_settings()
+    assert all(line.meaning.endswith(".") for line in lines)
+    written = {line.path for line in lines}
+    assert {"zoo.epochs", "training.budgets", "codec.options.standardise", "device"} <= written

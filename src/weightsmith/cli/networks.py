@@ -21,7 +21,7 @@ Where = Annotated[str | None, typer.Option("--where", help="A condition, as 'acc
 Format = Annotated[str, typer.Option("--format", help="safetensors, pt or pth (a plain PyTorch state dict).")]
 
 
-@app.command()
+@app.command(short_help="Generate networks with a synthesizer.")
 def sample(
     synthesizer: Annotated[Path, typer.Argument(help="Folder of a synthesizer.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the weights; must be new or empty.")],
@@ -47,7 +47,7 @@ def sample(
         typer.echo(path)
 
 
-@app.command()
+@app.command(short_help="Measure a run, a synthesizer or checkpoints.")
 def evaluate(
     target: Annotated[Path, typer.Argument(metavar="RUN|SYNTHESIZER|CHECKPOINTS", help="What to measure.")],
     dataset: Annotated[str, typer.Option(help="Data set, for a synthesizer or checkpoints.")] = "mnist",
@@ -106,7 +106,7 @@ def zoo_verify(zoo: ZooPath) -> None:
     typer.echo(f"whole: {found.rows} networks in {found.segments} segments, {found.bytes / 1e6:.1f} MB")
 
 
-@zoo_app.command("export")
+@zoo_app.command("export", short_help="Write networks of a zoo as plain files.")
 def zoo_export(
     zoo: ZooPath,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files; must be new or empty.")],

@@ -6,7 +6,7 @@ import contextlib
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,18 +32,26 @@ zoo_app = typer.Typer(help="Populations of trained networks.", no_args_is_help=T
 app.add_typer(zoo_app, name="zoo")
 
 
-@app.command()
-def recipes() -> None:
-    """The shipped experiments, one line each."""
-    from weightsmith.settings.loading import list_recipes
+@app.command(short_help="The shipped experiments, or one of them in full.")
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this recipe, to be copied and changed.")] = None,
+    settings: Annotated[bool, typer.Option("--settings", help="List every setting that a recipe may hold.")] = False,
+) -> None:
+    """The shipped experiments, one line each; one of them in full; or every setting there is."""
+    if settings:
+        from weightsmith.settings.describing import describe_settings
 
-    found = list_recipes()
-    width = max(len(name) for name, _ in found)
-    for name, description in found:
-        typer.echo(f"{name.ljust(width)}  {description}")
+        _columns([(line.path, line.default, line.meaning) for line in describe_settings()])
+        return
+    from weightsmith.settings.loading import list_recipes, recipe_text
+
+    if name is not None:
+        typer.echo(recipe_text(name), nl=False)
+        return
+    _columns(list_recipes())
 
 
-@app.command()
+@app.command(short_help="Run a whole experiment.")
 def run(
     recipe: RecipeName,
     overrides: Overrides = None,
@@ -58,19 +66,19 @@ def run(
     _make(recipe, overrides, out, "report", as_json=as_json, dry_run=dry_run, or_digits=or_digits)
 
 
-@zoo_app.command("build")
+@zoo_app.command("build", short_help="Train the networks of a recipe.")
 def zoo_build(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False) -> None:
     """The first stage of a run: train its networks and capture them after every epoch."""
     _make(recipe, overrides, out, "zoo", dry_run=dry_run)
 
 
-@app.command()
+@app.command(short_help="Run an experiment up to its generators.")
 def train(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False) -> None:
     """A run up to its trained generators (the zoo is built first if it is missing)."""
     _make(recipe, overrides, out, "train", dry_run=dry_run)
 
 
-@app.command()
+@app.command(short_help="Write a run's report again, and print it.")
 def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")], as_json: Json = False) -> None:
     """Write report.html and the plots of a run again, from its records, and print its tables."""
     from weightsmith.pipeline import STAGES, RunFolder
@@ -123,6 +131,13 @@ def _make(
         _show(folder, as_json)
     else:
         typer.echo(f"done up to {until}: {folder.path}")
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        typer.echo("  ".join([*cells, row[-1]]).rstrip())
 
 
 @contextlib.contextmanager

@@ -68,7 +68,7 @@ def _require_mapping(node: Node | None, problems: list[Problem]) -> Mapping:
 
 def _read(source: str) -> str:
     if not source.endswith(_SUFFIXES) and "/" not in source and "\\" not in source:
-        return _read_shipped(source)
+        return recipe_text(source)
     data = _read_file(Path(source).expanduser(), source)
     try:
         return data.decode("utf-8-sig")
@@ -77,7 +77,8 @@ def _read(source: str) -> str:
         raise recipe_error(source, [Problem((), line, "not UTF-8 text; save the file as UTF-8")]) from None
 
 
-def _read_shipped(name: str) -> str:
+def recipe_text(name: str) -> str:
+    """The YAML of a shipped recipe, comments and all. Raises `RecipeError` for an unknown name."""
     names = shipped_names()
     if name not in names:
         near = nearest(name, names)
