@@ -112,7 +112,7 @@ def test_differences_name_the_setting_and_both_values() -> None:
     assert recipe_differences(old, new) == [
         "zoo.runs: 3 -> 5",
         "training.budgets.untrained: 0 -> (not set)",
-        "training.budgets.converged: 2500 -> (not set)",
+        "training.budgets.converged: 500 -> (not set)",
     ]
 
 
