@@ -11,7 +11,19 @@ import weightsmith
 
 ROOT = Path(weightsmith.__file__).parent
 LAYERS = (
-    {"errors", "files", "seeds", "layout", "tokens", "record", "interfaces", "settings", "tensorfile", "checkpoint"}
+    {
+        "errors",
+        "files",
+        "hashed",
+        "seeds",
+        "layout",
+        "tokens",
+        "record",
+        "interfaces",
+        "settings",
+        "tensorfile",
+        "checkpoint",
+    }
     | {"environment", "interruption"},
     {"datasets", "architectures", "symmetry", "ensemble", "denoisers", "training", "optim"},
     {"zoo", "codecs", "generators", "objectives", "evaluation"},
@@ -21,10 +33,11 @@ LAYERS = (
 # Within one layer these may build on one another, in this direction only; the packages of L2 may not at all.
 WITHIN = {
     "files": {"errors"},
-    "layout": {"errors", "files"},
+    "hashed": {"errors", "files"},
+    "layout": {"errors", "hashed"},
     "tokens": {"errors"},
-    "record": {"errors", "files"},
-    "tensorfile": {"errors", "files"},
+    "record": {"errors", "hashed"},
+    "tensorfile": {"errors", "files", "hashed"},
     "checkpoint": {"errors", "files", "layout", "tensorfile"},
     "settings": {"errors", "files"},
     "interfaces": {"errors", "layout", "tokens"},

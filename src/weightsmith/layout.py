@@ -13,7 +13,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from weightsmith.errors import LayoutMismatch
-from weightsmith.files import fingerprint
+from weightsmith.hashed import fingerprint
 
 Role = Literal["weight", "bias", "norm", "buffer"]
 ROLES: tuple[Role, ...] = ("weight", "bias", "norm", "buffer")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from weightsmith.errors import ArtifactError
-from weightsmith.files import HashedLog
+from weightsmith.hashed import HashedLog
 
 
 @dataclass(frozen=True)

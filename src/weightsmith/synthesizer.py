@@ -14,8 +14,9 @@ import weightsmith
 from weightsmith.architectures import Architecture
 from weightsmith.codecs import make_codec
 from weightsmith.errors import ArtifactError, BadInput
-from weightsmith.files import read_sealed_json, replacing_folder, write_sealed_json
+from weightsmith.files import replacing_folder
 from weightsmith.generators import make_generator
+from weightsmith.hashed import read_sealed_json, write_sealed_json
 from weightsmith.interfaces import Codec, Condition, Generator
 from weightsmith.layout import Layout, Weights
 from weightsmith.seeds import derive_seed

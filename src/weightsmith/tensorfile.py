@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from weightsmith.errors import ArtifactError
-from weightsmith.files import parse_json, replacing
+from weightsmith.files import replacing
+from weightsmith.hashed import parse_json
 
 MAX_HEADER_BYTES = 100_000_000
 _DTYPES = {

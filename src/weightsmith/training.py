@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from weightsmith.errors import ArtifactError, Diverged
-from weightsmith.files import canonical_json, fingerprint, parse_json
+from weightsmith.hashed import canonical_json, fingerprint, parse_json
 from weightsmith.interfaces import Generator, Objective
 from weightsmith.optim import OuterProductAdam
 from weightsmith.seeds import derive_seed
@@ -67,7 +67,7 @@ class Trainer:
         return self.progress
 
     def _run(self, until_epoch: int) -> None:
-        saved = time.monotonic()
+        saved, cost = time.monotonic(), 0.0
         while self.progress.epoch < until_epoch:
             try:
                 self.check()
@@ -75,9 +75,11 @@ class Trainer:
                 self.save()
                 raise
             self._epoch(self.progress.epoch + 1)
-            if time.monotonic() - saved > SAVE_EVERY_SECONDS:
+            if time.monotonic() - saved > max(SAVE_EVERY_SECONDS, 20 * cost):  # saving takes 5 % of the time at most
+                before = time.monotonic()
                 self.save()
                 saved = time.monotonic()
+                cost = saved - before
 
     def loss(self) -> float:
         """The objective over all examples at once."""

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from weightsmith.errors import ArtifactError, BadInput, Interrupted
-from weightsmith.files import HashedLog, fingerprint, read_sealed_json, replacing_folder, write_sealed_json
+from weightsmith.files import replacing_folder
+from weightsmith.hashed import HashedLog, fingerprint, read_sealed_json, write_sealed_json
 from weightsmith.seeds import derive_seed
 
 

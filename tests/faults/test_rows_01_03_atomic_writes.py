@@ -16,7 +16,8 @@ from small_zoo import LAYOUT, PROVENANCE, content, in_child, info, kill_while, m
 
 from weightsmith.checkpoint import read_checkpoint, write_checkpoint
 from weightsmith.errors import ArtifactError
-from weightsmith.files import HashedLog, read_sealed_json, write_bytes, write_sealed_json
+from weightsmith.files import write_bytes
+from weightsmith.hashed import HashedLog, read_sealed_json, write_sealed_json
 from weightsmith.tensorfile import write_tensors
 from weightsmith.zoo import Zoo
 

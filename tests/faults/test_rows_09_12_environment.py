@@ -16,7 +16,7 @@ from small_zoo import LAYOUT, PROVENANCE, content, in_child, info, kill_while, m
 from weightsmith import files
 from weightsmith.checkpoint import read_checkpoint, write_checkpoint
 from weightsmith.errors import BadInput, EnvironmentFault
-from weightsmith.files import HashedLog, read_sealed_json, write_sealed_json
+from weightsmith.hashed import HashedLog, read_sealed_json, write_sealed_json
 from weightsmith.layout import Weights
 from weightsmith.zoo import Zoo
 

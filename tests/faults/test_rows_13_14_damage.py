@@ -12,7 +12,7 @@ from small_zoo import content, make_small_zoo, zoo_files
 
 from weightsmith.checkpoint import read_checkpoint, write_checkpoint
 from weightsmith.errors import ArtifactError
-from weightsmith.files import HashedLog, read_sealed_json, write_sealed_json
+from weightsmith.hashed import HashedLog, read_sealed_json, write_sealed_json
 from weightsmith.zoo import Zoo
 
 

@@ -20,7 +20,7 @@ from small_zoo import LAYOUT, make_small_zoo
 
 from weightsmith.checkpoint import read_checkpoint
 from weightsmith.errors import ArtifactError
-from weightsmith.files import HashedLog, canonical_json, fingerprint
+from weightsmith.hashed import HashedLog, canonical_json, fingerprint
 from weightsmith.tensorfile import read_tensors, write_tensors
 from weightsmith.zoo import Zoo
 

@@ -7,7 +7,7 @@ import torch
 
 from weightsmith.architectures import Architecture
 from weightsmith.errors import ArtifactError, BadInput, LayoutMismatch
-from weightsmith.files import read_sealed_json, write_sealed_json
+from weightsmith.hashed import read_sealed_json, write_sealed_json
 from weightsmith.layout import Weights
 from weightsmith.synthesizer import Part, Synthesizer
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from weightsmith.errors import ArtifactError, BadInput
-from weightsmith.files import HashedLog
+from weightsmith.hashed import HashedLog
 from weightsmith.record import Record, read_records
 from weightsmith.report import summarise, write_report
 from weightsmith.report.tables import as_text, baseline_table, step_table
@@ -34,7 +34,14 @@ def records(dependence: float | None = 0.01, nearest: float = 0.001) -> list[Rec
         for step in range(3):
             metrics = performance(0.1 + 0.4 * step, nearest_other_run_distance=1.0)
             found.append(record("original", {"run": run, "step": step, "sha256": ""}, metrics, validation={}))
-        found.append(record("baseline", {"pipeline": run, "name": MEAN_BASELINE}, performance(0.97, nearest_checkpoint_distance=0.1), note="all"))
+        found.append(
+            record(
+                "baseline",
+                {"pipeline": run, "name": MEAN_BASELINE},
+                performance(0.97, nearest_checkpoint_distance=0.1),
+                note="all",
+            )
+        )
         where = {"pipeline": run, "budget": "note"}
         training = {"loss": 0.1, "loss_of_the_mean": 1.0, "seconds": 2.0, "updates": 10, "epochs": 5}
         found.append(record("training", where, training, codec="everywhere"))

@@ -14,7 +14,7 @@ from torch import nn
 
 from weightsmith.checkpoint import read_checkpoint
 from weightsmith.errors import ArtifactError, BadInput, LayoutMismatch
-from weightsmith.files import write_sealed_json
+from weightsmith.hashed import write_sealed_json
 from weightsmith.layout import Layout, Weights
 from weightsmith.zoo import Row, RowInfo, Zoo, store
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from weightsmith.errors import ArtifactError, BadInput
-from weightsmith.files import fingerprint
+from weightsmith.hashed import fingerprint
 from weightsmith.layout import Layout
 from weightsmith.settings.architectures import ARCHITECTURES
 from weightsmith.settings.registry import load_entry, nearest

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from weightsmith.datasets.record import Dataset, DatasetRequest, Split
 from weightsmith.errors import BadInput
-from weightsmith.files import canonical_json
+from weightsmith.hashed import canonical_json
 from weightsmith.seeds import derive_seed
 
 _SPLIT_SEED = 1_797  # of test splits that a data set does not bring; constant, so that every experiment reports on it

@@ -12,14 +12,8 @@ from weightsmith.engines.local import share_cores, usable_cores
 from weightsmith.ensemble import choose_device, choose_precision
 from weightsmith.environment import describe_environment
 from weightsmith.errors import ArtifactError, BadInput
-from weightsmith.files import (
-    LEFTOVER_PREFIX,
-    read_sealed_json,
-    require_writable_folder,
-    sweep_leftovers,
-    write_bytes,
-    write_sealed_json,
-)
+from weightsmith.files import LEFTOVER_PREFIX, require_writable_folder, sweep_leftovers, write_bytes
+from weightsmith.hashed import read_sealed_json, write_sealed_json
 from weightsmith.record import read_records
 from weightsmith.report import Summary, summarise
 from weightsmith.settings.dumping import dump_recipe, recipe_differences

@@ -18,8 +18,8 @@ from weightsmith.environment import command_line, describe_environment
 from weightsmith.evaluation.dependence import Dependence, Spread
 from weightsmith.evaluation.distance import NetworkDistance
 from weightsmith.evaluation.histograms import weight_histograms
-from weightsmith.files import HashedLog, canonical_json
 from weightsmith.generators.baselines import FixedGenerator, copy_of, extrapolation_of, mean_of
+from weightsmith.hashed import HashedLog, canonical_json
 from weightsmith.interfaces import Condition
 from weightsmith.interruption import check_interrupted
 from weightsmith.layout import Weights
@@ -125,7 +125,8 @@ class Bench:
             device=self.device,
         )
         sound = _sound(weights)
-        return Measured(weights, evaluations, sound, self.distance.canonical(weights[sound]))
+        canonical = self.distance.canonical(weights[sound]) if sound else weights[:0]
+        return Measured(weights, evaluations, sound, canonical)
 
     def nearest(self, found: Measured, references: Weights | None) -> list[float | None]:
         """The distance of each network to its nearest reference; `None` where there is none to be taken."""

@@ -12,7 +12,8 @@ from weightsmith.architectures import Architecture
 from weightsmith.datasets import DatasetRequest, load_dataset
 from weightsmith.ensemble import TrainingPlan, choose_device, evaluate, train_network
 from weightsmith.errors import BadInput, Diverged
-from weightsmith.files import fingerprint, sweep_leftovers
+from weightsmith.files import sweep_leftovers
+from weightsmith.hashed import fingerprint
 from weightsmith.layout import Weights
 from weightsmith.seeds import derive_seed
 from weightsmith.zoo.rows import RowInfo, Run
@@ -91,10 +92,14 @@ def build_zoo(
         Zoo.create(path, {"made by": "weightsmith zoo build"})
     with Zoo.writer(path) as writer:
         sweep_leftovers(path / UNFINISHED)
-        missing = [task for task in tasks if task.run not in writer.zoo.runs]
-        for finished in engine.map(train_run, missing, report):
+        present = set(writer.zoo.runs)
+        states = {task.run: task.state_path for task in tasks}
+        for run, state in states.items():
+            if run in present:
+                state.unlink(missing_ok=True)  # of a process killed after it had stored the run
+        for finished in engine.map(train_run, [task for task in tasks if task.run not in present], report):
             writer.append(finished.weights, finished.rows, {**provenance, "run": finished.run})
-            tasks[finished.run].state_path.unlink(missing_ok=True)
+            states[finished.run].unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (path / UNFINISHED).rmdir()
     zoo = Zoo.open(path)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from weightsmith.errors import ArtifactError, BadInput, LayoutMismatch
-from weightsmith.files import canonical_json, parse_json
+from weightsmith.hashed import canonical_json, parse_json
 from weightsmith.layout import Layout, Weights
 from weightsmith.tensorfile import raw_bytes
 from weightsmith.zoo.rows import Quarantined, RowInfo, check_row_json, quarantined_from_json, require_json

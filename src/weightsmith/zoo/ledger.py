@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from weightsmith.errors import ArtifactError
-from weightsmith.files import HashedLog
+from weightsmith.hashed import HashedLog
 from weightsmith.zoo.rows import Quarantined, check_row_json, quarantined_from_json
 from weightsmith.zoo.segment import NAME, SegmentFile
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from weightsmith.errors import ArtifactError, BadInput
-from weightsmith.files import canonical_json
+from weightsmith.hashed import canonical_json
 
 Run = int | str
 Metrics = Mapping[str, float | None]

@@ -14,14 +14,8 @@ from typing import Any
 import torch
 
 from weightsmith.errors import ArtifactError, BadInput
-from weightsmith.files import (
-    LEFTOVER_PREFIX,
-    exclusive_lock,
-    read_sealed_json,
-    require_writable_folder,
-    sweep_leftovers,
-    write_sealed_json,
-)
+from weightsmith.files import LEFTOVER_PREFIX, exclusive_lock, require_writable_folder, sweep_leftovers
+from weightsmith.hashed import read_sealed_json, write_sealed_json
 from weightsmith.layout import Layout, Weights
 from weightsmith.zoo.catalogue import Catalogue
 from weightsmith.zoo.export import export_rows

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from weightsmith.ensemble import TrainingState
 from weightsmith.errors import ArtifactError, BadInput
-from weightsmith.files import canonical_json, parse_json
+from weightsmith.hashed import canonical_json, parse_json
 from weightsmith.layout import Layout, Weights
 from weightsmith.tensorfile import raw_bytes, read_tensors, write_tensors
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from weightsmith.errors import BadInput
-from weightsmith.files import HashedLog
+from weightsmith.hashed import HashedLog
 from weightsmith.layout import Weights
 from weightsmith.zoo.contents import Contents, contents_of
 from weightsmith.zoo.ledger import LOG, SEGMENTS, SegmentRecord
