@@ -23,13 +23,24 @@ class OuterProductAdam:
     """
 
     def __init__(self, network: nn.Module, learning_rate: float) -> None:
-        self.learning_rate = learning_rate
         self._large: dict[str, _LargeLinear] = {}
         for name, module in network.named_modules():
             if isinstance(module, nn.Linear) and module.weight.numel() >= LARGE and module.bias is not None:
                 self._large[name] = _LargeLinear(module)
         self._named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
         self._small = torch.optim.Adam([p for _, p in self._named], learning_rate, fused=True) if self._named else None
+        self.learning_rate = learning_rate
+
+    @property
+    def learning_rate(self) -> float:
+        """The step size; may be changed between steps."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        self._learning_rate = rate
+        for group in self._small.param_groups if self._small is not None else ():
+            group["lr"] = rate
 
     def step(self, loss: Tensor) -> None:
         """Backpropagate `loss` and update the network."""

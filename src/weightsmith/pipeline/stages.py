@@ -150,31 +150,32 @@ def _train_generator(run: RunFolder, pipeline: int, weights: Weights, reporter: 
         on_epoch,
         check_interrupted,
     )
-    # The loss of answering with the mean of the targets, whatever is asked: what a trained model must beat.
-    mean_loss = float((examples["next"] - examples["next"].mean(dim=0)).square().mean())
     with contextlib.closing(log):
         log.rewind(pipeline, trainer.progress.epoch)
         for budget, epochs in sorted(settings.budgets.items(), key=lambda item: item[1]):
             trainer.run(epochs)
             folder = run.synthesizer(pipeline, budget)
-            if folder.exists():
-                continue
-            progress = trainer.progress
-            provenance = {
-                "recipe": recipe.name,
-                "data set": recipe.dataset.name,
-                "data set fingerprint": run.dataset.fingerprint,
-                "trained on": f"run {pipeline} of the zoo, {len(weights)} checkpoints",
-                "budget": budget,
-                "epochs": progress.epoch,
-                "updates": progress.updates,
-                "loss": _finite_loss(trainer),
-                "loss of the mean": mean_loss,
-                "seconds": progress.seconds,
-                "command": command_line(),
-            }
-            synthesizer.with_provenance(provenance).save(folder)
+            if not folder.exists():
+                origin = {"trained on": f"run {pipeline} of the zoo, {len(weights)} checkpoints", "budget": budget}
+                synthesizer.with_provenance(_provenance(run, trainer) | origin).save(folder)
     run.training_state(pipeline).unlink(missing_ok=True)
+
+
+def _provenance(run: RunFolder, trainer: Trainer) -> dict[str, str | float]:
+    """Where a generator comes from and how well it fits. Its loss is to be read beside that of answering with the
+    mean of the targets, whatever is asked: what a trained model must beat."""
+    targets, progress = trainer.examples["next"], trainer.progress
+    return {
+        "recipe": run.recipe.name,
+        "data set": run.recipe.dataset.name,
+        "data set fingerprint": run.dataset.fingerprint,
+        "epochs": progress.epoch,
+        "updates": progress.updates,
+        "loss": _finite_loss(trainer),
+        "loss of the mean": float((targets - targets.mean(dim=0)).square().mean()),
+        "seconds": progress.seconds,
+        "command": command_line(),
+    }
 
 
 def _finite_loss(trainer: Trainer) -> float:

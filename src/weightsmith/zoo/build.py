@@ -93,7 +93,7 @@ def build_zoo(
     with Zoo.writer(path) as writer:
         sweep_leftovers(path / UNFINISHED)
         present = set(writer.zoo.runs)
-        states = {task.run: task.state_path for task in tasks}
+        states: dict[Run, Path] = {task.run: task.state_path for task in tasks}
         for run, state in states.items():
             if run in present:
                 state.unlink(missing_ok=True)  # of a process killed after it had stored the run

@@ -1,0 +1,118 @@
+"""What all tests share: documented shapes are checked, one tiny run is made, and the program is run as a user would."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of this process and of those that it starts: tests are small
+# Before anything imports them. Settings and the command line are left out: pydantic and typer read annotations, too.
+install_import_hook(
+    [
+        f"weightsmith.{module}"
+        for module in (
+            "codecs",
+            "datasets",
+            "denoisers",
+            "ensemble",
+            "evaluation",
+            "generators",
+            "layout",
+            "objectives",
+            "symmetry",
+            "tokens",
+        )
+    ],
+    "beartype.beartype",
+)
+
+from weightsmith.cli import main  # noqa: E402  after the hook
+
+if TYPE_CHECKING:
+    from weightsmith.settings.recipe import Recipe
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+TINY = """\
+name: tiny
+description: A run of seconds on the embedded digits.
+device: cpu
+dataset: {name: digits, image_size: 8}
+architecture: {name: mlp, options: {hidden: [8]}}
+zoo: {runs: 3, epochs: 2, precision: fp32, workers: 1, threads: 1}
+generator: {options: {time_embedding: 8, hidden: 16, layers: 1}}
+training: {budgets: {untrained: 0, converged: 60}, headline: converged}
+evaluation: {inits: 5, steps: 2, precision: fp32}
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Run:
+    """`weightsmith ARGUMENTS` in a forked child, which need not import again what takes seconds."""
+    for module in ("matplotlib.figure", "sklearn.datasets", "weightsmith.pipeline"):
+        importlib.import_module(module)
+
+    def run(*arguments: object, cwd: Path = tmp_path, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = ["weightsmith", *map(str, arguments)]
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            child = os.fork()
+            if child == 0:
+                _become_program(command, cwd, environment, out.fileno(), err.fileno())
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            texts = [file.seek(0) or file.read() for file in (out, err)]
+        return subprocess.CompletedProcess(command, status, *texts)
+
+    return run
+
+
+def _become_program(command: list[str], cwd: Path, environment: dict[str, str], out: int, err: int) -> NoReturn:
+    status: object = 1
+    try:
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", closefd=False) for descriptor in (1, 2))
+        os.environ.update(environment)
+        os.chdir(cwd)
+        sys.argv = command
+        main()
+        status = 0
+    except SystemExit as exit:
+        status = exit.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status if isinstance(status, int) else int(status is not None))
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipes") / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tiny_recipe_file: Path) -> Recipe:
+    from weightsmith.settings.loading import load_recipe
+
+    return load_recipe(str(tiny_recipe_file))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Recipe) -> Path:
+    """The folder of a whole run, made once; tests read it and do not change it."""
+    from weightsmith.pipeline import run_pipeline
+
+    return run_pipeline(tiny_recipe, tmp_path_factory.mktemp("runs") / "tiny").path
