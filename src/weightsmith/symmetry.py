@@ -82,6 +82,8 @@ class Symmetry:
         that the weights themselves are touched once; a unit whose incoming or outgoing weights are all zero keeps its
         scale.
         """
+        if not len(weights):
+            return weights
         groups = [group for group in self.groups if group.scalable]
         tensors = {name: value.double() for name, value in weights.stacked().items() if value.is_floating_point()}
         energies = _energies(tensors, groups)

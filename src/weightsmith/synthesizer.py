@@ -20,9 +20,10 @@ from weightsmith.hashed import read_sealed_json, write_sealed_json
 from weightsmith.interfaces import Codec, Condition, Generator
 from weightsmith.layout import Layout, Weights
 from weightsmith.seeds import derive_seed
+from weightsmith.settings.options import OPTIONS, validate_options
+from weightsmith.settings.registry import nearest
+from weightsmith.settings.synthesizer import SCHEMA, SynthesizerConfig
 from weightsmith.tensorfile import read_tensors, write_tensors
-
-SCHEMA = "weightsmith.synthesizer/1"
 
 
 @dataclass(frozen=True)
@@ -114,21 +115,32 @@ class Synthesizer:
         if not isinstance(config, dict) or config.get("schema") != SCHEMA:
             found = config.get("schema") if isinstance(config, dict) else None
             raise ArtifactError(f"{folder} has schema {found!r}, not {SCHEMA!r}", "use the version that wrote it")
-        tensors, _ = read_tensors(folder / "model.safetensors", sha256=config["model_sha256"])
-        return cls._assembled(config, tensors)
+        try:
+            return cls._assembled(folder, SynthesizerConfig.model_validate(config))
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ArtifactError(f"{folder} does not hold what its config.json says: {reason}", "make it anew") from None
 
     @classmethod
-    def _assembled(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Synthesizer:
-        layout = Layout.from_json(config["layout"])
-        codec_part, generator_part = Part(**config["codec"]), Part(**config["generator"])
-        codec = make_codec(codec_part.name, codec_part.options)
-        codec.restore({n[6:]: t for n, t in tensors.items() if n.startswith("codec.")}, layout)
-        generator = make_generator(generator_part.name, config["dim"], generator_part.options, seed=0)
-        generator.network.load_state_dict({n[10:]: t for n, t in tensors.items() if n.startswith("generator.")})
-        architecture = Architecture.from_json(config["architecture"])
-        return cls(
-            architecture, layout, codec, codec_part, generator, generator_part, config["dim"], config["provenance"]
+    def _assembled(cls, folder: Path, config: SynthesizerConfig) -> Synthesizer:
+        parts = {"codec": config.codec, "generator": config.generator}
+        codec_part, generator_part = (
+            Part(part.name, _known_options(kind, part.name, part.options)) for kind, part in parts.items()
         )
+        layout = Layout.from_json(config.layout)
+        if layout.fingerprint != config.layout_fingerprint:
+            raise ValueError("its layout does not have the fingerprint that it states")
+        with torch.device("meta"):  # shapes first: nothing is allocated until the tensors in the file are seen to fit
+            generator = make_generator(generator_part.name, config.dim, generator_part.options, seed=0)
+        tensors, _ = read_tensors(folder / "model.safetensors", sha256=config.model_sha256)
+        generator.network.load_state_dict(_under("generator.", tensors), assign=True)
+        codec = make_codec(codec_part.name, codec_part.options)
+        codec.restore(_under("codec.", tensors), layout)
+        zeros = Weights.generated(layout, torch.zeros(1, layout.parameters, dtype=layout.dtype))
+        if codec.encode(zeros).values.shape[2] != config.dim:
+            raise ValueError(f"its codec does not make tokens of {config.dim} numbers")
+        architecture = Architecture.from_json(config.architecture.model_dump())
+        return cls(architecture, layout, codec, codec_part, generator, generator_part, config.dim, config.provenance)
 
     def _config(self, digest: str) -> dict[str, Any]:
         return {
@@ -159,3 +171,14 @@ exact {self.codec.exactness}.
 
 This card is for people; nothing reads it.
 """
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _known_options(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a registered part, checked. Raises `BadInput` for an unknown name, `ValueError` for options."""
+    if name not in OPTIONS[kind]:
+        raise BadInput(f"unknown {kind} {name!r}", f"nearest known: {nearest(name, OPTIONS[kind])}")
+    return validate_options(kind, name, dict(options))

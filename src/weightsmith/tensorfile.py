@@ -18,7 +18,7 @@ from torch import Tensor
 
 from weightsmith.errors import ArtifactError
 from weightsmith.files import replacing
-from weightsmith.hashed import parse_json
+from weightsmith.hashed import canonical_json, parse_json
 
 MAX_HEADER_BYTES = 100_000_000
 _DTYPES = {
@@ -128,6 +128,21 @@ def read_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, Tenso
     return tensors, dict(header.metadata)
 
 
+def write_state(path: Path, tensors: Mapping[str, Tensor], document: Any) -> None:
+    """Write tensors and a JSON document with a hash over both: a state that work can be resumed from."""
+    text = canonical_json(document)
+    write_tensors(path, tensors, {"state": text, "sha256": _digest(text, tensors)})
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """Read what `write_state` wrote. Raises `ArtifactError` if anything in it was changed."""
+    tensors, metadata = read_tensors(path)
+    text = metadata.get("state", "")
+    if metadata.get("sha256") != _digest(text, tensors):
+        raise ArtifactError(f"{path} was changed or damaged after it was written", "delete it to start again")
+    return tensors, parse_json(text, f"state in {path}")
+
+
 def map_tensor(path: Path, entry: Entry) -> Tensor:
     """One tensor as a read-only view of the mapped file: rows are read from disk when they are used."""
     raw = np.memmap(path, dtype=np.uint8, mode="c", offset=entry.start, shape=(entry.end - entry.start,))
@@ -168,3 +183,12 @@ def _checked_entry(path: Path, name: str, entry: Any, data: int) -> Entry:
 
 def _are_sizes(values: Any) -> bool:
     return isinstance(values, list) and all(type(n) is int and 0 <= n < 2**48 for n in values)
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """A hash of a document and of every tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)} ".encode())
+        digest.update(raw_bytes(tensors[name]))
+    return digest.hexdigest()

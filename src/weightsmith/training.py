@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from weightsmith.errors import ArtifactError, Diverged
-from weightsmith.hashed import canonical_json, fingerprint, parse_json
+from weightsmith.hashed import fingerprint
 from weightsmith.interfaces import Generator, Objective
 from weightsmith.optim import OuterProductAdam
 from weightsmith.seeds import derive_seed
-from weightsmith.tensorfile import read_tensors, write_tensors
+from weightsmith.tensorfile import read_state, write_state
 
 SAVE_EVERY_SECONDS = 120.0
 
@@ -57,7 +57,7 @@ class Trainer:
             self._restore(self.state_path)
 
     def run(self, until_epoch: int) -> TrainingProgress:
-        """Train up to `until_epoch` in all. Raises `Diverged`, with the last good state kept, on a loss not finite."""
+        """Train up to `until_epoch` in all. Raises `Diverged` on a loss that is not finite, before it is used."""
         # Moments of units that are never active decay to denormal numbers, which are ten times slower to compute with.
         torch.set_flush_denormal(True)
         try:
@@ -88,16 +88,14 @@ class Trainer:
 
     def save(self) -> None:
         """Write network, optimizer and counters, from which training goes on bitwise as if never stopped."""
-        if self.state_path is None:
+        if self.state_path is None or not self.progress.epoch:  # before the first epoch all follows from the seed
             return
         network = {f"network.{name}": value for name, value in self.generator.network.state_dict().items()}
         optimizer = {f"optimizer.{name}": value for name, value in self.optimizer.tensors().items()}
-        counters = canonical_json({"plan": self._plan(), **self.progress.__dict__})
-        write_tensors(self.state_path, network | optimizer, {"training": counters})
+        write_state(self.state_path, network | optimizer, {"plan": self._plan(), **self.progress.__dict__})
 
     def _restore(self, path: Path) -> None:
-        tensors, metadata = read_tensors(path)
-        document = parse_json(metadata.get("training", "{}"), f"training state in {path}")
+        tensors, document = read_state(path)
         if document.pop("plan", None) != self._plan():
             raise ArtifactError(f"{path} is the state of another training", "delete it to start again")
         network = {n.removeprefix("network."): t for n, t in tensors.items() if n.startswith("network.")}
@@ -115,7 +113,7 @@ class Trainer:
             loss = float(record.loss.detach())
             if not math.isfinite(loss):
                 raise Diverged(
-                    f"training loss is {loss} in epoch {epoch}; the state of epoch {self.progress.epoch} was kept",
+                    f"training loss is {loss} in epoch {epoch}; no update was made with it, what was saved stands",
                     "lower training.learning_rate",
                 )
             self.optimizer.step(record.loss)

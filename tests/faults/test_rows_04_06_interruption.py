@@ -218,7 +218,7 @@ def test_no_bit_of_a_state_can_change_unnoticed(tmp_path: Path, monkeypatch: pyt
     state = tmp_path / "run" / "zoo" / "unfinished" / "run-0.safetensors"
     data = state.read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    task = json.loads(header["__metadata__"]["unfinished"])["task"]
+    task = json.loads(header["__metadata__"]["state"])["task"]
     layout = Architecture("target_cnn", (1, 8, 8), 10, {"channels1": 2, "channels2": 3, "hidden": 4}).layout
     assert load_unfinished(state, task, layout)[0] is not None
     for position in range(0, len(data), 7):

@@ -7,7 +7,7 @@ from weightsmith.denoisers.mlp import TimeMLP
 from weightsmith.errors import BadInput
 from weightsmith.generators import make_generator
 from weightsmith.generators.baselines import FixedGenerator, copy_of, extrapolation_of, mean_of
-from weightsmith.generators.transition import TransitionGenerator
+from weightsmith.generators.transition import make_transition
 from weightsmith.interfaces import Condition, Generator
 from weightsmith.objectives.transition import transition_loss, transition_pairs
 from weightsmith.settings.registry import GENERATORS
@@ -51,7 +51,7 @@ def test_the_trajectory_applies_the_network_with_the_step_as_time() -> None:
 
 
 def test_the_same_seed_gives_the_same_network() -> None:
-    first, second = TransitionGenerator(3, 4), TransitionGenerator(3, 4)
+    first, second = make_transition(3, 4), make_transition(3, 4)
     assert all(torch.equal(a, b) for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True))
 
 
@@ -93,7 +93,7 @@ def test_pairs_are_successive_epochs() -> None:
 
 
 def test_the_loss_is_the_mean_squared_error_over_batch_and_dimensions() -> None:
-    generator = TransitionGenerator(3, 0, time_embedding=2, hidden=4)
+    generator = make_transition(3, 0, time_embedding=2, hidden=4)
     pairs = transition_pairs(Tokens.single(torch.randn(4, 3)))
     expected = (generator.network(pairs["now"], pairs["time"]) - pairs["next"]).square().sum() / 9
     torch.testing.assert_close(transition_loss(generator, pairs, RNG).loss, expected)

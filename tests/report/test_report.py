@@ -108,6 +108,30 @@ def test_the_verdict_follows_the_numbers(
         assert phrase not in text
 
 
+def test_networks_that_are_not_finite_are_counted_and_not_averaged() -> None:
+    found = records()
+    broken = next(i for i, r in enumerate(found) if r.kind == "generated" and r.subject["step"] == 2)
+    none = dict.fromkeys(found[broken].metrics)
+    found[broken] = record("generated", dict(found[broken].subject), none)
+    summary = summarise(found)
+    row = summary.step("note", 2)
+    assert row is not None
+    assert row["accuracy_mean"] == pytest.approx((0.96 + 0.98 + 0.98) / 3)
+    assert row["not_finite"] == 1
+    assert "1 of its 8 networks are not finite" in " ".join(verdict(summary, "note"))
+
+
+def test_a_table_without_any_accuracy_shows_a_dash(tmp_path: Path) -> None:
+    found = [
+        record(r.kind, dict(r.subject), dict.fromkeys(r.metrics), **r.details) if r.kind == "generated" else r
+        for r in records()
+    ]
+    log = HashedLog(tmp_path / "records.jsonl")
+    log.append([r.to_json() for r in found])
+    summary = write_report(log.path, tmp_path / "report.html", tmp_path / "plots", "x", "note")
+    assert "between - and -" in " ".join(verdict(summary, "note"))
+
+
 def test_a_missing_dependence_is_not_independence() -> None:
     assert depends_on_init(summarise(records(None)), "note") is None
 

@@ -1,8 +1,12 @@
-"""What a codec covers: one layout, the one it was fitted on."""
+"""What a codec covers: one layout, the one it was fitted on, with stored tensors of its shapes."""
 
 from __future__ import annotations
 
-from weightsmith.errors import BadInput
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from weightsmith.errors import ArtifactError, BadInput
 from weightsmith.layout import Layout
 
 
@@ -11,3 +15,10 @@ def require_covered(fitted: Layout | None, layout: Layout, codec: str, what: str
     if fitted is None:
         raise BadInput(f"the {codec} codec has not been fitted", "call fit with training networks first")
     fitted.require_same(layout, what)
+
+
+def require_shapes(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise `ArtifactError` unless a codec's stored tensors are these, of these shapes."""
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if found != dict(shapes):
+        raise ArtifactError(f"the codec's tensors are {found}, not {dict(shapes)}", "restore the file or make it again")

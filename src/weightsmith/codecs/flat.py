@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from weightsmith.codecs.coverage import require_covered
+from weightsmith.codecs.coverage import require_covered, require_shapes
 from weightsmith.errors import BadInput
 from weightsmith.interfaces import Exactness
 from weightsmith.layout import Layout, Weights
@@ -60,6 +60,7 @@ class FlatCodec:
         return {"mean": self._mean, "scale": self._scale}
 
     def restore(self, tensors: Mapping[str, Tensor], layout: Layout) -> None:
+        require_shapes(tensors, {"mean": (len(layout.floating),), "scale": (len(layout.floating),)})
         self._mean, self._scale, self._layout = tensors["mean"], tensors["scale"], layout
 
     def _expanded(self, vectors: Tensor) -> tuple[Tensor, Tensor]:

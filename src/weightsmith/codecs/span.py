@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from weightsmith.codecs.coverage import require_covered
+from weightsmith.codecs.coverage import require_covered, require_shapes
 from weightsmith.errors import BadInput
 from weightsmith.interfaces import Exactness
 from weightsmith.layout import Layout, Weights
@@ -65,5 +65,7 @@ class SpanCodec:
         return {"mean": self._mean, "basis": self._basis}
 
     def restore(self, tensors: Mapping[str, Tensor], layout: Layout) -> None:
+        rank = len(tensors["basis"]) if "basis" in tensors else 0
+        require_shapes(tensors, {"mean": (layout.parameters,), "basis": (rank, layout.parameters)})
         self._mean, self._basis = tensors["mean"], tensors["basis"]
         self._layout = layout

@@ -14,8 +14,9 @@ from weightsmith.errors import BadInput
 from weightsmith.settings.recipe import DatasetSettings, is_dataset_path
 from weightsmith.settings.registry import DATASETS, load_entry, nearest
 
+_Key = tuple[DatasetRequest, str | None, tuple[int, int] | None]
 # Data sets that are in use in this process, so that they are not held twice; one that nobody holds is read anew.
-_IN_USE: weakref.WeakValueDictionary[tuple[DatasetRequest, str | None], Dataset] = weakref.WeakValueDictionary()
+_IN_USE: weakref.WeakValueDictionary[_Key, Dataset] = weakref.WeakValueDictionary()
 
 
 def load_dataset(
@@ -34,12 +35,21 @@ def load_dataset(
         dataset = DatasetRequest(dataset, validation, seed, image_size)
     elif isinstance(dataset, DatasetSettings):
         dataset = DatasetRequest(dataset.name, dataset.validation, seed, dataset.image_size)
-    key = (dataset, os.environ.get("WEIGHTSMITH_DATA_DIR"))
+    key = (dataset, os.environ.get("WEIGHTSMITH_DATA_DIR"), _version(dataset))
     found = _IN_USE.get(key)
     if found is None:
         found = assemble(_read(dataset), dataset)
         _IN_USE[key] = found
     return found
+
+
+def _version(request: DatasetRequest) -> tuple[int, int] | None:
+    """What changes when a file is written anew under its old name."""
+    path = Path(request.name).expanduser()
+    if not is_dataset_path(request.name) or not path.is_file():
+        return None
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def _read(request: DatasetRequest) -> RawData:

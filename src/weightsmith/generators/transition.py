@@ -11,15 +11,16 @@ from weightsmith.interfaces import Condition, Trajectory, refuse_unknown_conditi
 
 
 class TransitionGenerator:
-    """`z_{k+1} = f(z_k, k)` for k = 0, 1, ... from the start given in the condition; deterministic, no likelihood."""
+    """`z_{k+1} = f(z_k, k)` for k = 0, 1, ... from the start given in the condition; deterministic, no likelihood.
+
+    `network` maps tokens `[batch, dim]` and times `[batch]` to tokens.
+    """
 
     understands = frozenset({"start"})
     has_likelihood = False
 
-    def __init__(self, dim: int, seed: int, time_embedding: int = 128, hidden: int = 512, layers: int = 2) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network: nn.Module = TimeMLP(dim, time_embedding, hidden, layers)
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
 
     def sample(self, n: int, condition: Condition, rng: torch.Generator, *, steps: int) -> Trajectory:
         """The start and the states after each step, `steps + 1` in all.
@@ -38,3 +39,12 @@ class TransitionGenerator:
                 time = torch.full((n,), float(step), device=vectors.device, dtype=vectors.dtype)
                 states.append(start.replace(self.network(vectors, time)[:, None, :]))
         return Trajectory(tuple(states))
+
+
+def make_transition(
+    dim: int, seed: int, time_embedding: int = 128, hidden: int = 512, layers: int = 2
+) -> TransitionGenerator:
+    """The generator with the note's network for tokens of width `dim`; `seed` gives its initial weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return TransitionGenerator(TimeMLP(dim, time_embedding, hidden, layers))

@@ -14,7 +14,7 @@ from weightsmith.architectures import Architecture
 from weightsmith.engines.local import LocalEngine
 from weightsmith.ensemble import TrainingPlan, choose_device, choose_precision
 from weightsmith.environment import command_line
-from weightsmith.errors import Diverged
+from weightsmith.errors import ArtifactError, Diverged
 from weightsmith.files import exclusive_lock
 from weightsmith.interruption import check_interrupted
 from weightsmith.layout import Weights
@@ -129,7 +129,7 @@ def _train_generator(run: RunFolder, pipeline: int, weights: Weights, reporter: 
     seed = derive_seed(recipe.seed, "pipeline", pipeline)
     codec, generator = (Part(part.name, part.options) for part in (recipe.codec, recipe.generator))
     synthesizer = Synthesizer.fit(weights, architecture_of(run), codec, generator, derive_seed(seed, "generator"))
-    device = choose_device(recipe.device)
+    device, state = choose_device(recipe.device), run.training_state(pipeline)
     pairs = transition_pairs(synthesizer.codec.encode(weights))
     examples = {name: value.to(device) for name, value in pairs.items()}
     synthesizer.generator.network.to(device)
@@ -146,7 +146,7 @@ def _train_generator(run: RunFolder, pipeline: int, weights: Weights, reporter: 
         settings.batch_size,
         settings.learning_rate,
         derive_seed(seed, "training"),
-        run.training_state(pipeline),
+        state,
         on_epoch,
         check_interrupted,
     )
@@ -155,10 +155,13 @@ def _train_generator(run: RunFolder, pipeline: int, weights: Weights, reporter: 
         for budget, epochs in sorted(settings.budgets.items(), key=lambda item: item[1]):
             trainer.run(epochs)
             folder = run.synthesizer(pipeline, budget)
-            if not folder.exists():
-                origin = {"trained on": f"run {pipeline} of the zoo, {len(weights)} checkpoints", "budget": budget}
-                synthesizer.with_provenance(_provenance(run, trainer) | origin).save(folder)
-    run.training_state(pipeline).unlink(missing_ok=True)
+            if folder.exists():
+                continue
+            if trainer.progress.epoch > epochs:
+                raise ArtifactError(f"{folder} is missing, and training has gone past it", f"delete {state} and resume")
+            origin = {"trained on": f"run {pipeline} of the zoo, {len(weights)} checkpoints", "budget": budget}
+            synthesizer.with_provenance(_provenance(run, trainer) | origin).save(folder)
+    state.unlink(missing_ok=True)
 
 
 def _provenance(run: RunFolder, trainer: Trainer) -> dict[str, str | float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -42,13 +43,15 @@ def steps_figure(summary: Summary) -> Figure:
         _curve(right, summary, budget, "loss", colour, 1.0, first=0)
     steps = [row["step"] for row in summary.originals]
     style: dict[str, Any] = {"color": "black", "marker": "x", "linestyle": "--", "label": "original training (epoch)"}
-    left.plot(steps[1:], [100 * row["accuracy_mean"] for row in summary.originals[1:]], **style)
-    right.plot(steps, [row["loss_mean"] for row in summary.originals], **style)
+    left.plot(steps[1:], _values(summary.originals[1:], "accuracy_mean", 100.0), **style)
+    right.plot(steps, _values(summary.originals, "loss_mean"), **style)
     if summary.comparable_to_note:
         points = [(step, 100 * accuracy) for step, (accuracy, _) in published.GENERATED.items() if step]
         left.plot(*zip(*points, strict=True), color="grey", marker=".", linestyle=":", label="the note, as published")
     mean = next(row for row in summary.baselines if row["name"] == MEAN_BASELINE)
-    left.axhline(100 * mean["accuracy_mean"], color="grey", linewidth=1, label=f"no model: {MEAN_BASELINE}")
+    left.axhline(
+        _values([mean], "accuracy_mean", 100.0)[0], color="grey", linewidth=1, label=f"no model: {MEAN_BASELINE}"
+    )
     left.set(xlabel="generative step or epoch", ylabel="test accuracy (%)", title="Accuracy (step 0 is chance)")
     right.set(xlabel="generative step or epoch", ylabel="cross-entropy (nats an image)", title="Loss", yscale="log")
     left.legend(fontsize=8)
@@ -111,12 +114,16 @@ def as_png(figure: Figure) -> bytes:
 
 def _curve(axis: Axes, summary: Summary, budget: str, metric: str, colour: str, factor: float, first: int) -> None:
     rows = [row for step in range(first, summary.last_step + 1) if (row := summary.step(budget, step))]
-    means = [factor * row[f"{metric}_mean"] for row in rows]
-    deviations = [factor * (row[f"{metric}_std"] or 0.0) for row in rows]
+    means, deviations = _values(rows, f"{metric}_mean", factor), _values(rows, f"{metric}_std", factor)
     steps = [row["step"] for row in rows]
     axis.errorbar(
         steps, means, deviations, color=colour, marker="o", markersize=4, capsize=3, label=f"generated, {budget}"
     )
+
+
+def _values(rows: Sequence[Mapping[str, Any]], key: str, factor: float = 1.0) -> list[float]:
+    """Numbers to plot; what was not measured leaves a gap."""
+    return [math.nan if row[key] is None else factor * row[key] for row in rows]
 
 
 def _subplots(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, Sequence[Axes]]:

@@ -105,13 +105,18 @@ def _grouped(records: Iterable[Record], key: Callable[[Record], Hashable]) -> di
 
 
 def _statistics(group: Sequence[Record]) -> dict[str, float | None]:
-    """Mean, standard deviation (over all networks) and range of accuracy and loss; means of the rest."""
+    """Mean, standard deviation (over all networks) and least of accuracy and loss; means of the rest.
+
+    Networks whose outputs are not finite have no accuracy: they are left out of the means and counted.
+    """
     result: dict[str, float | None] = {}
     for metric in ("accuracy", "loss", "note_loss"):
-        values = [float(r.metrics[metric] or 0.0) for r in group]
-        result[f"{metric}_mean"] = statistics.fmean(values)
+        values = [float(value) for r in group if (value := r.metrics[metric]) is not None]
+        result[f"{metric}_mean"] = statistics.fmean(values) if values else None
         result[f"{metric}_std"] = statistics.stdev(values) if len(values) > 1 else None
-    result["accuracy_min"] = min(float(r.metrics["accuracy"] or 0.0) for r in group)
+    measured = [float(value) for r in group if (value := r.metrics["accuracy"]) is not None]
+    result["accuracy_min"] = min(measured, default=None)
+    result["not_finite"] = len(group) - len(measured)
     others = {name for r in group for name in r.metrics} - {"accuracy", "loss", "note_loss"}
     return result | {name: _mean(r.metrics.get(name) for r in group) for name in sorted(others)}
 

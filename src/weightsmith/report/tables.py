@@ -55,7 +55,7 @@ def baseline_table(summary: Summary) -> Table:
             _number(row["nearest_checkpoint_distance"], 3),
             row["note"],
         ]
-        for row in sorted(summary.baselines, key=lambda row: -row["accuracy_mean"])
+        for row in sorted(summary.baselines, key=lambda row: -(row["accuracy_mean"] or 0.0))
     ]
     columns = ["baseline", "accuracy %", "loss", "the note's loss", "nearest ckpt.", "what it is"]
     return Table("Baselines: no model at all", columns, rows)

@@ -55,11 +55,16 @@ def _accuracy(summary: Summary, budget: str) -> str:
 def _against_baselines(summary: Summary, budget: str) -> str:
     """The baseline is fixed beforehand, the mean of all checkpoints: the best of several would be chosen on test."""
     mean = _mean_baseline(summary)
-    steps = [row["accuracy_mean"] for row in summary.steps if row["budget"] == budget]
+    rows = [row for row in summary.steps if row["budget"] == budget]
+    steps = [row["accuracy_mean"] for row in rows if row["accuracy_mean"] is not None]
     text = (
         f"With no model at all, the mean of the training checkpoints scores {percent(mean)}; "
-        f"the generator's steps score between {percent(min(steps))} and {percent(max(steps))}."
+        f"the generator's steps score between {percent(min(steps, default=None))} and "
+        f"{percent(max(steps, default=None))}."
     )
+    broken = sum(row["not_finite"] for row in rows)
+    if broken:
+        text += f" {broken} of its {sum(row['networks'] for row in rows)} networks are not finite and have no accuracy."
     untrained = summary.step("untrained", 1)
     if untrained and budget != "untrained":
         text += f" The same generator, not trained at all, scores {percent(untrained['accuracy_mean'])} after one step."
@@ -107,7 +112,8 @@ def _conclusion(summary: Summary, budget: str) -> str:
         return "Without the dependence on the init, nothing is claimed about generation."
     if depends:
         return "The outputs depend on the init; whether they are new is for the distances to tell."
-    if last.get("accuracy_mean", 0.0) < _mean_baseline(summary) - 0.01:
+    reached, mean = last.get("accuracy_mean"), _mean_baseline(summary)
+    if reached is None or mean is None or reached < mean - 0.01:
         return "So not even the accuracy of averaging is reached, and nothing is generated from the init."
     return (
         "So the accuracy is real, but it is that of averaging or copying training checkpoints: the init that goes in "
@@ -115,7 +121,7 @@ def _conclusion(summary: Summary, budget: str) -> str:
     )
 
 
-def _mean_baseline(summary: Summary) -> float:
+def _mean_baseline(summary: Summary) -> float | None:
     return next(row["accuracy_mean"] for row in summary.baselines if row["name"] == MEAN_BASELINE)
 
 

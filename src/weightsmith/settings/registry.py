@@ -14,7 +14,7 @@ CODECS = {
     "span": "weightsmith.codecs.span:SpanCodec",
 }
 GENERATORS = {
-    "transition": "weightsmith.generators.transition:TransitionGenerator",
+    "transition": "weightsmith.generators.transition:make_transition",
 }
 DATASETS = {
     "mnist": "weightsmith.datasets.mnist:mnist",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,8 @@ from torch import Tensor
 
 from weightsmith.ensemble import TrainingState
 from weightsmith.errors import ArtifactError, BadInput
-from weightsmith.hashed import canonical_json, parse_json
 from weightsmith.layout import Layout, Weights
-from weightsmith.tensorfile import raw_bytes, read_tensors, write_tensors
+from weightsmith.tensorfile import read_state, write_state
 
 Metrics = Mapping[str, float | None]
 
@@ -44,8 +42,7 @@ def save_unfinished(path: Path, task: str, captured: Captured, state: TrainingSt
         "metrics": [dict(metrics) for metrics in captured.metrics],
         "groups": state.optimizer["param_groups"],
     }
-    text = canonical_json(document)
-    write_tensors(path, tensors, {"unfinished": text, "sha256": _digest(text, tensors)})
+    write_state(path, tensors, document)
 
 
 def load_unfinished(path: Path, task: str, layout: Layout) -> tuple[Captured | None, TrainingState | None]:
@@ -56,10 +53,7 @@ def load_unfinished(path: Path, task: str, layout: Layout) -> tuple[Captured | N
     if not path.exists():
         return None, None
     try:
-        tensors, metadata = read_tensors(path)
-        if metadata["sha256"] != _digest(metadata["unfinished"], tensors):
-            raise ArtifactError(f"{path} was changed or damaged after it was written")
-        document = parse_json(metadata["unfinished"], str(path))
+        tensors, document = read_state(path)
         if document.get("task") != task:
             raise BadInput(f"{path} belongs to a run with other settings", "delete it, or restore the settings")
         integers = {spec.name: tensors[f"integer.{spec.name}"] for spec in layout.integer}
@@ -82,12 +76,3 @@ def _moments(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Any]]:
             placed = value.contiguous(memory_format=torch.channels_last) if channels_last else value
             result.setdefault(int(index), {})[moment] = placed
     return result
-
-
-def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """A hash of the document and of every tensor's name, type, shape and bytes."""
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)} ".encode())
-        digest.update(raw_bytes(tensors[name]))
-    return digest.hexdigest()
