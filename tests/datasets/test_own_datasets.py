@@ -139,3 +139,13 @@ def test_a_pickle_in_an_array_is_refused_unrun(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="plain arrays"):
         load_dataset(str(tmp_path / "mine.npz"))
     assert not (tmp_path / "trace").exists()
+
+
+def test_a_file_written_anew_is_read_anew_while_the_old_is_held(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    loaded = []
+    for seed in range(2):
+        images = np.random.default_rng(seed).integers(0, 255, (40, 5, 6), dtype=np.uint8)
+        np.savez(path, train_images=images, train_labels=np.arange(40) % 4)
+        loaded.append(load_dataset(str(path)))
+    assert loaded[0].fingerprint != loaded[1].fingerprint

@@ -146,3 +146,8 @@ def test_what_is_not_understood_has_no_symmetry(module: nn.Module) -> None:
 def test_only_homogeneous_activations_are_scaled() -> None:
     found = symmetry_of(nn.Sequential(nn.Linear(3, 4), nn.GELU(), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2)))
     assert [(group.units, group.scalable) for group in found.groups] == [(4, False), (5, True)]
+
+
+def test_an_empty_batch_is_its_own_balance() -> None:
+    weights = Weights.of(MLP.build(0))[:0]
+    assert len(symmetry_of(MLP.build(0)).balance(weights)) == 0

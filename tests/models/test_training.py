@@ -154,3 +154,20 @@ def test_divergence_stops_and_keeps_the_last_good_state() -> None:
         found.run(5)
     assert torch.equal(parameters(found), good)
     assert found.progress.epoch == 2
+
+
+def test_a_state_with_a_flipped_bit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    first = trainer(path)
+    first.run(2)
+    first.save()
+    data = path.read_bytes()
+    for position in range(0, len(data), 41):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 4]) + data[position + 1 :])
+        with pytest.raises(ArtifactError):
+            trainer(path)
+
+
+def test_nothing_is_saved_before_the_first_epoch(tmp_path: Path) -> None:
+    trainer(tmp_path / "state.safetensors").save()
+    assert not (tmp_path / "state.safetensors").exists()
