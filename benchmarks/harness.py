@@ -39,8 +39,10 @@ def write_result(path: Path, headline: dict[str, Any], rows: list[dict[str, Any]
 
 def trained_zoo(dataset: str) -> Zoo:
     """The zoo of the recipe mnist-trajectory, trained once and kept in the (ignored) work folder."""
-    recipe = load_recipe("mnist-trajectory", [f"dataset={dataset}"])
-    return Zoo.open(run_pipeline(recipe, WORK / f"trajectory-{dataset}", until="zoo").zoo)
+    folder = WORK / f"trajectory-{dataset}"
+    if not (folder / "zoo" / "zoo.json").exists() or len(Zoo.open(folder / "zoo").runs) < 3:
+        run_pipeline(load_recipe("mnist-trajectory", [f"dataset={dataset}"]), folder, until="zoo")
+    return Zoo.open(folder / "zoo")  # without the images: a process that measures its memory holds only the weights
 
 
 def in_own_process(module: str, *arguments: str) -> dict[str, Any]:
@@ -52,7 +54,8 @@ def in_own_process(module: str, *arguments: str) -> dict[str, Any]:
 
 def peak_rss_mb() -> float:
     """The peak resident memory of this process so far, in MB (10^6 bytes)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def _module() -> list[str]:

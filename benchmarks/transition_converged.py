@@ -1,7 +1,8 @@
 """Do the dense model of the note and the span model agree on the training pairs once both have converged?
 
-At the note's constant learning rate neither settles: one update of the dense model moves its outputs about as far as
-two checkpoints lie apart. So the rate is lowered in stages, the same for both, until the error no longer falls.
+At the note's learning rate the dense model needs some hundred updates to unlearn its own random biases, which are
+larger than the steps between checkpoints, and then keeps moving: so the rate is lowered in stages, the same for both,
+until the error no longer falls.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from weightsmith.synthesizer import Part, Synthesizer
 from weightsmith.tokens import Tokens
 from weightsmith.training import Trainer
 
-STAGES = ((1e-4, 100), (3e-5, 50), (1e-5, 50), (3e-6, 50), (1e-6, 50))  # learning rate, epochs
+STAGES = ((1e-4, 300), (3e-5, 75), (1e-5, 50), (3e-6, 50))  # learning rate, epochs
 SPAN_EPOCHS = 5  # the span model is cheap, and its coordinates are larger: five times the epochs of each stage
 
 

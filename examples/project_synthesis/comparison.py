@@ -110,7 +110,7 @@ class Comparison:
             mean = trained[0].replace(Weights.concatenate(trained).vectors.mean(dim=0, keepdim=True))
             baseline = performance(experiment.evaluate(mean)[0])
             print(f"Baseline without a model, the mean of the trained checkpoints: {baseline}")
-        distance = NetworkDistance.of(experiment.network, experiment.dataset.train)
+        distance = NetworkDistance.of(experiment.network, experiment.dataset)
         apart = [distance.mean_pairwise(distance.canonical(weights)) for weights in (self.starts, self.ends)]
         predictions = torch.stack([found.predictions for found in experiment.evaluate(self.ends)])
         print(

@@ -171,18 +171,23 @@ def _train_epoch(
     seed: int,
     check: Callable[[], None],
 ) -> float:
-    """One pass over the images in the order that `seed` gives; returns the mean loss an image."""
+    """One pass over the images; their order and the noise of layers such as dropout follow from `seed`.
+
+    Returns the mean loss an image.
+    """
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).to(images.device)
     total = torch.zeros((), device=images.device)
-    for rows in order.split(plan.batch_size):
-        check()
-        with _autocast(plan.precision, images.device):
-            outputs = module(images[rows])
-        loss = F.cross_entropy(outputs.float(), labels[rows])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        total += loss.detach() * len(rows)
+    with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for rows in order.split(plan.batch_size):
+            check()
+            with _autocast(plan.precision, images.device):
+                outputs = module(images[rows])
+            loss = F.cross_entropy(outputs.float(), labels[rows])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            total += loss.detach() * len(rows)
     return float(total) / len(images)
 
 

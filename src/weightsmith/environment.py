@@ -27,8 +27,8 @@ def describe_environment() -> dict[str, str | int]:
 
 
 def command_line() -> str:
-    """The command that is running, as the user typed it, without the folder of the program."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """The command that is running, as the user typed it, but of absolute paths only the last part."""
+    return " ".join("=".join(_last_part(part) for part in word.split("=")) for word in sys.argv)
 
 
 def _processor() -> str:
@@ -52,3 +52,7 @@ def _commit() -> str:
         return commit + ("+" if commit and git("status", "--porcelain", "--untracked-files=no") else "")
     except OSError:
         return ""
+
+
+def _last_part(text: str) -> str:
+    return Path(text).name if Path(text).is_absolute() else text

@@ -45,7 +45,7 @@ def sync_folder(folder: Path) -> None:
 
 def sync_file(path: Path) -> None:
     """Make the bytes of `path` survive a power loss."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR)  # Windows syncs only what could be written
     try:
         os.fsync(descriptor)
     finally:
@@ -107,6 +107,8 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
 
 
 def _process_is_alive(pid: int) -> bool:
+    if os.name == "nt":  # there, signal 0 is a Ctrl-C to the process: leave its files alone
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

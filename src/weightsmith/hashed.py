@@ -128,6 +128,12 @@ class HashedLog:
         self._head, self._end = head, self._end + sum(map(len, lines))
         return head
 
+    def rewind(self, count: int) -> None:
+        """Keep the first `count` records only, atomically."""
+        lines = self.path.read_bytes().splitlines(keepends=True)[:count]
+        write_bytes(self.path, b"".join(lines))
+        self.read()
+
     def _write(self, data: bytes, created: bool) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # Unbuffered: a failed write must not be tried again when the file is closed.

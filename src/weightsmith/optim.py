@@ -19,13 +19,16 @@ class OuterProductAdam:
     For a batch of b inputs x and output gradients d the gradient of a linear layer's weights is `d^T x`, of rank b. It
     is formed in pieces that stay in the cache, each used at once by the fused Adam kernel, so a
     large layer costs three arrays (weights and two moments) instead of four and none of the gradient's traffic.
-    Smaller layers and other parameters go through `torch.optim.Adam`.
+    Smaller layers and other parameters go through `torch.optim.Adam`. While it is in use the weights of large layers
+    are outside autograd; `close` ends that.
     """
 
     def __init__(self, network: nn.Module, learning_rate: float) -> None:
         self._large: dict[str, _LargeLinear] = {}
         for name, module in network.named_modules():
-            if isinstance(module, nn.Linear) and module.weight.numel() >= LARGE and module.bias is not None:
+            if not isinstance(module, nn.Linear) or module.weight.numel() < LARGE or not module.weight.requires_grad:
+                continue
+            if module.bias is not None and module.bias.requires_grad:  # it keeps the layer's output in autograd
                 self._large[name] = _LargeLinear(module)
         self._named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
         self._small = torch.optim.Adam([p for _, p in self._named], learning_rate, fused=True) if self._named else None
@@ -41,6 +44,11 @@ class OuterProductAdam:
         self._learning_rate = rate
         for group in self._small.param_groups if self._small is not None else ():
             group["lr"] = rate
+
+    def close(self) -> None:
+        """Leave the network as it was found: hooks removed, every parameter in autograd again."""
+        for layer in self._large.values():
+            layer.close()
 
     def step(self, loss: Tensor) -> None:
         """Backpropagate `loss` and update the network."""
@@ -69,7 +77,8 @@ class OuterProductAdam:
                 key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")
             }
             if state and self._small is not None:
-                self._small.state[parameter] = state
+                # Moments live beside their parameter; the step counts where PyTorch's fused Adam wants them.
+                self._small.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
         for name, layer in self._large.items():
             layer.restore({key: tensors[f"{name}.weight.{key}"] for key in layer.state()})
 
@@ -82,7 +91,12 @@ class _LargeLinear:
         self.first, self.second = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
         self.steps = torch.zeros((), device=self.weight.device)
         self.noted: list[dict[str, Tensor]] = []
-        layer.register_forward_hook(self._note)
+        self._hook = layer.register_forward_hook(self._note)
+
+    def close(self) -> None:
+        self._hook.remove()
+        self.noted.clear()
+        self.weight.requires_grad_(True)
 
     def update(self, learning_rate: float) -> None:
         """Apply Adam to all rows, a cache-sized chunk at a time."""
@@ -111,8 +125,8 @@ class _LargeLinear:
     def _note(self, layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
         if not (torch.is_grad_enabled() and output.requires_grad):
             return
-        pair = {"input": arguments[0].detach()}
-        output.register_hook(lambda gradient: pair.__setitem__("output_gradient", gradient))
+        pair = {"input": arguments[0].detach().flatten(0, -2)}
+        output.register_hook(lambda gradient: pair.__setitem__("output_gradient", gradient.flatten(0, -2)))
         self.noted.append(pair)
 
 

@@ -56,10 +56,14 @@ class Symmetry:
     @classmethod
     def of(cls, module: nn.Module) -> Symmetry | None:
         """The symmetries of a chain, or `None` for a module whose graph is not an `nn.Sequential` of known layers."""
-        if not isinstance(module, nn.Sequential):
+        if not isinstance(module, nn.Sequential) or type(module).forward is not nn.Sequential.forward:
+            return None
+        layers = list(module._modules.items())  # named_children would pass over a layer that stands there twice
+        learned = [layer for _, layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)]
+        if len(learned) != len(set(learned)):
             return None
         groups, previous, scalable, first = [], None, True, ""
-        for name, layer in module.named_children():
+        for name, layer in layers:
             if isinstance(layer, nn.Linear | nn.Conv2d):
                 if isinstance(layer, nn.Conv2d) and layer.groups != 1:
                     return None
@@ -126,7 +130,7 @@ def fold_inactive_inputs(
     `active` is false where an input is constant, at `values`. Only a linear first layer has weights of single inputs.
     """
     stacked = weights.stacked()
-    matrix, bias_name = stacked[symmetry.first], symmetry.first.replace("weight", "bias")
+    matrix, bias_name = stacked[symmetry.first], symmetry.first.removesuffix("weight") + "bias"
     if matrix.ndim != 3 or matrix.shape[2] != active.numel() or bool(active.all()) or bias_name not in stacked:
         return weights
     silent = (~active).reshape(-1).to(matrix.dtype)

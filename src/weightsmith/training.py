@@ -129,6 +129,6 @@ class Trainer:
     def _plan(self) -> str:
         """What must not change between a state and its resumption."""
         shapes: dict[str, Any] = {name: list(value.shape) for name, value in self.examples.items()}
-        sums = {name: float(value.double().sum()) for name, value in self.examples.items()}
+        sums = {name: float(value.cpu().double().sum()) for name, value in self.examples.items()}
         plan = [self.batch_size, self.learning_rate, self.seed, shapes, sums]
         return fingerprint(plan)

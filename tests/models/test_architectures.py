@@ -54,7 +54,7 @@ def test_any_importable_callable_is_an_architecture(tmp_path: Path, monkeypatch:
     [
         ("target_cn", {}, "unknown architecture 'target_cn'"),
         ("no.such.module:net", {}, "cannot import"),
-        ("torch.nn:NoSuchLayer", {}, "cannot import"),
+        ("torch.nn:NoSuchLayer", {}, "has no 'NoSuchLayer'"),
         ("torch.nn:Linear", {"wide": 3}, "refuses options"),
         ("builtins:dict", {}, "not a torch.nn.Module"),
     ],

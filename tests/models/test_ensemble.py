@@ -133,3 +133,15 @@ def test_precision_is_what_is_asked_or_what_the_processor_has() -> None:
     assert choose_precision("fp32", CPU) == "fp32"
     assert choose_precision("bf16", CPU) == "bf16"
     assert choose_precision("auto", CPU) in ("bf16", "fp32")
+
+
+def test_dropout_follows_from_the_seed(digits: Split) -> None:
+    def trained_with(seed: int, noise_before: int) -> torch.Tensor:
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(784, 10))
+        torch.manual_seed(noise_before)  # what the process did before must not matter
+        list(train_network(module, digits, PLAN, seed, CPU))
+        return Weights.of(module).vectors
+
+    assert torch.equal(trained_with(0, noise_before=1), trained_with(0, noise_before=2))
+    assert not torch.equal(trained_with(0, noise_before=1), trained_with(1, noise_before=1))

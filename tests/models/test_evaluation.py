@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from weightsmith.architectures import Architecture
-from weightsmith.datasets import Split
+from weightsmith.datasets import Dataset, Split
 from weightsmith.evaluation.dependence import Dependence, Spread
 from weightsmith.evaluation.distance import NetworkDistance, mean_disagreement
 from weightsmith.evaluation.histograms import weight_histograms
@@ -13,11 +13,16 @@ from weightsmith.layout import Weights
 
 MLP = Architecture("mlp", (1, 3, 5), 4, {"hidden": [8, 6]})
 IMAGES = torch.randn(9, 1, 3, 5, generator=torch.Generator().manual_seed(0))
-TRAIN = Split(IMAGES, torch.zeros(9, dtype=torch.int64))
+LABELS = torch.zeros(9, dtype=torch.int64)
+
+
+def data(images: torch.Tensor) -> Dataset:
+    split, active = Split(images, LABELS), (images != images[0]).any(dim=0)
+    return Dataset("made up", split, split, split, 4, (1, 3, 5), "f", "a test", active)
 
 
 def distance() -> NetworkDistance:
-    return NetworkDistance.of(MLP.build(0), TRAIN)
+    return NetworkDistance.of(MLP.build(0), data(IMAGES))
 
 
 def permuted_and_scaled(module: nn.Module) -> Weights:
@@ -44,7 +49,9 @@ def test_the_distance_is_relative_and_symmetric() -> None:
     assert found[0, 1] == found[1, 0] == pytest.approx(2 * 5 / 7)
     assert found[0, 2] == pytest.approx(2 * 3 / 9)
     assert found.diagonal().tolist() == [0, 0, 0]
-    assert unaligned.nearest(networks, networks[1:]).tolist() == pytest.approx([2 / 3, 0, 0])
+    nearest = unaligned.nearest(networks, networks[1:])
+    assert [distance for distance, _ in nearest] == pytest.approx([2 / 3, 0, 0])
+    assert [position for _, position in nearest] == [1, 0, 1]
     assert unaligned.mean_pairwise(networks) == pytest.approx(float(found[0, 1] + found[0, 2] + found[1, 2]) / 3)
     assert unaligned.mean_pairwise(networks[:1]) is None
 
@@ -52,7 +59,7 @@ def test_the_distance_is_relative_and_symmetric() -> None:
 def test_weights_of_inputs_that_never_vary_do_not_count() -> None:
     images = IMAGES.clone()
     images[:, 0, 0, 0] = -0.42
-    measure = NetworkDistance.of(MLP.build(0), Split(images, TRAIN.labels))
+    measure = NetworkDistance.of(MLP.build(0), data(images))
     module, changed = MLP.build(1), MLP.build(1)
     with torch.no_grad():
         changed.fc1.weight[:, 0] += 0.5

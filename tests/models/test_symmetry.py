@@ -151,3 +151,22 @@ def test_only_homogeneous_activations_are_scaled() -> None:
 def test_an_empty_batch_is_its_own_balance() -> None:
     weights = Weights.of(MLP.build(0))[:0]
     assert len(symmetry_of(MLP.build(0)).balance(weights)) == 0
+
+
+class Unlike(nn.Sequential):
+    """A Sequential that computes something else."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + x.sum()
+
+
+def test_a_chain_that_is_none_has_no_symmetry() -> None:
+    shared = nn.Linear(3, 3)
+    assert Symmetry.of(Unlike(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2))) is None
+    assert Symmetry.of(nn.Sequential(shared, nn.ReLU(), shared)) is None
+
+
+def test_an_activation_that_stands_twice_counts_twice() -> None:
+    tanh = nn.Tanh()
+    found = symmetry_of(nn.Sequential(nn.Linear(3, 4), tanh, nn.Linear(4, 5), tanh, nn.Linear(5, 2)))
+    assert [group.scalable for group in found.groups] == [False, False]

@@ -171,3 +171,29 @@ def test_a_state_with_a_flipped_bit_is_refused(tmp_path: Path) -> None:
 def test_nothing_is_saved_before_the_first_epoch(tmp_path: Path) -> None:
     trainer(tmp_path / "state.safetensors").save()
     assert not (tmp_path / "state.safetensors").exists()
+
+
+def test_token_sequences_train_as_with_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optim, "LARGE", 1)
+    ours, theirs = nn.Linear(5, 4), nn.Linear(5, 4)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 6, 5)  # (batch, token, dim)
+    own, reference = OuterProductAdam(ours, 1e-2), torch.optim.Adam(theirs.parameters(), 1e-2)
+    own.step(ours(x).square().mean())
+    theirs(x).square().mean().backward()
+    reference.step()
+    torch.testing.assert_close(ours.weight, theirs.weight)
+
+
+def test_frozen_weights_stay_and_the_network_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optim, "LARGE", 1)
+    network = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3))
+    network[1].weight.requires_grad_(False)
+    frozen = network[1].weight.clone()
+    optimizer = OuterProductAdam(network, 1e-2)
+    optimizer.step(network(torch.randn(2, 5)).square().mean())
+    optimizer.close()
+    assert torch.equal(network[1].weight, frozen)
+    network(torch.randn(2, 5)).sum().backward()
+    assert network[0].weight.grad is not None
+    assert network[1].weight.grad is None

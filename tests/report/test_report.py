@@ -19,6 +19,9 @@ from weightsmith.report.verdict import MEAN_BASELINE, depends_on_init, headline_
 ON = {"dataset": "mnist", "split": "test", "images": 10_000, "fingerprint": "f", "precision": "fp32", "distance": "d"}
 
 
+MODEL = {"codec": "flat", "exactness": "everywhere", "generator": "transition", "token_dim": 421_642}
+
+
 def record(kind: str, subject: dict[str, Any], metrics: dict[str, Any], **details: Any) -> Record:
     return Record(kind, subject, ON, metrics, "weightsmith run <test>", '{"torch":"x"}', details)
 
@@ -44,11 +47,11 @@ def records(dependence: float | None = 0.01, nearest: float = 0.001) -> list[Rec
         )
         where = {"pipeline": run, "budget": "note"}
         training = {"loss": 0.1, "loss_of_the_mean": 1.0, "seconds": 2.0, "updates": 10, "epochs": 5}
-        found.append(record("training", where, training, codec="everywhere"))
+        found.append(record("training", where, training, **MODEL))
         for step, (low, high) in enumerate([(0.08, 0.12), (0.90, 0.92), (0.96, 0.98)]):
             where = {"pipeline": run, "budget": "note" if step else None, "step": step}
             for init, accuracy in enumerate((low, high)):
-                metrics = performance(accuracy, nearest_checkpoint_distance=nearest)
+                metrics = performance(accuracy, nearest_checkpoint_distance=nearest, nearest_checkpoint_step=step)
                 found.append(record("generated" if step else "init", {**where, "init": init}, metrics))
             ratios = {"init_dependence": dependence, "function_dependence": dependence}
             found.append(record("dependence", where, {**ratios, "distance": 0.1, "disagreement": 0.0}, inits=2))
@@ -91,11 +94,11 @@ def test_the_headline_numbers() -> None:
 @pytest.mark.parametrize(
     ("dependence", "nearest", "says", "silent"),
     [
-        (0.01, 0.001, ["hardly depends", "replays", "no new network is generated"], []),
-        (0.01, 0.1, ["hardly depends", "blends its training checkpoints"], ["replays"]),
-        (0.01, 0.9, ["hardly depends"], ["replays", "blends"]),
-        (0.9, 0.9, ["What comes out depends on the init", "whether they are new"], ["hardly", "no new network"]),
-        (None, 0.9, ["was not measured", "nothing is claimed"], ["hardly depends"]),
+        (0.01, 0.001, ["hardly depends", "replays", "lies among the training checkpoints"], ["constant answer"]),
+        (0.01, 0.1, ["hardly depends", "stays near its training checkpoints"], ["replays"]),
+        (0.01, 0.9, ["hardly depends", "constant answer"], ["replays", "stays near", "lies among"]),
+        (0.9, 0.9, ["What comes out depends on the init", "whether they are new"], ["hardly", "constant"]),
+        (None, 0.9, ["could not be measured", "nothing is claimed"], ["hardly depends"]),
     ],
 )
 def test_the_verdict_follows_the_numbers(
@@ -139,7 +142,7 @@ def test_a_missing_dependence_is_not_independence() -> None:
 def test_tables_are_aligned_text() -> None:
     text = as_text(step_table(summarise(records()), "note"))
     lines = text.splitlines()
-    assert "91.00 ± 1.15" in text
+    assert "91.00 ± 0.00" in text
     assert "98.96" in text  # the note's own figure beside it
     assert max(map(len, lines)) < 120
     assert "97.00" in as_text(baseline_table(summarise(records())))

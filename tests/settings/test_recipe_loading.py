@@ -145,12 +145,15 @@ values = st.recursive(
 printable = words.filter(lambda text: not any("\ud800" <= c <= "\udfff" for c in text))
 
 
+folder_names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,20}", fullmatch=True)
+
+
 @settings(max_examples=100, deadline=None)
 @given(
-    name=printable.filter(bool),
+    name=folder_names,
     description=printable,
     rate=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
-    budgets=st.dictionaries(printable, st.integers(0, 9999), min_size=1, max_size=4),
+    budgets=st.dictionaries(folder_names, st.integers(0, 9999), min_size=1, max_size=4),
     options=st.dictionaries(printable, values, max_size=4),
 )
 def test_what_is_dumped_loads_back_equal(name, description, rate, budgets, options) -> None:
@@ -198,3 +201,9 @@ def test_every_setting_has_a_sentence_and_is_a_key_of_recipes() -> None:
     assert all(line.meaning.endswith(".") for line in lines)
     written = {line.path for line in lines}
     assert {"zoo.epochs", "training.budgets", "codec.options.standardise", "device"} <= written
+
+
+@pytest.mark.parametrize("override", ["name=../../elsewhere", "training.budgets={../../evil: 0}", "name=.hidden"])
+def test_names_of_folders_are_no_paths(override: str) -> None:
+    with pytest.raises(RecipeError):
+        load_recipe("mnist-trajectory", [override])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -86,17 +85,7 @@ class Architecture:
                 f"architecture {self.name!r} is named by a file, and a file may not choose which code is run",
                 f"give the module yourself, or type the name: Architecture({self.name!r}, ...)",
             )
-        callable_ = import_callable(self.name)
+        if str(Path.cwd()) not in sys.path:  # what a user means by module:callable is often a file beside them
+            sys.path.append(str(Path.cwd()))
+        callable_ = load_entry(self.name)
         return lambda: callable_(**self.options)
-
-
-def import_callable(name: str) -> Any:
-    """Import `module:callable` as typed by the user, looking in the current folder too. Raises `BadInput`."""
-    module_name, _, attribute = name.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    try:
-        return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        remedy = "give it as package.module:callable, importable from the current folder"
-        raise BadInput(f"cannot import architecture {name!r}: {error}", remedy) from error

@@ -8,15 +8,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from weightsmith.datasets import Split
-from weightsmith.layout import Weights
+from weightsmith.datasets import Dataset
+from weightsmith.layout import Layout, Weights
 from weightsmith.symmetry import Symmetry, fold_inactive_inputs
 
 
 @dataclass(frozen=True)
 class NetworkDistance:
     """`d(a, b) = 2 |a - b| / (|a| + |b|)`, after balancing ReLU scales, aligning a's units to b's, and leaving out the
-    weights of inputs that never vary in the data (they are folded into the bias).
+    weights of inputs that never vary in the data (they are folded into the bias). Buffers do not count.
 
     For a module whose symmetries are not known (`symmetry` is None) it is the plain relative L2 distance;
     `name` says which.
@@ -27,17 +27,19 @@ class NetworkDistance:
     values: Tensor
 
     @classmethod
-    def of(cls, module: nn.Module, train: Split) -> NetworkDistance:
-        """The distance for networks of the form of `module` on the data of `train`."""
-        active = (train.images != train.images[0]).any(dim=0)
-        return cls(Symmetry.of(module), active, train.images[0])
+    def of(cls, module: nn.Module, dataset: Dataset) -> NetworkDistance:
+        """The distance for networks of the form of `module` on a data set."""
+        return cls(Symmetry.of(module), dataset.active_inputs, dataset.train.images[0])
 
     @property
     def name(self) -> str:
-        return "aligned relative L2" if self.symmetry is not None else "relative L2, not aligned"
+        if self.symmetry is None:
+            return "relative L2 (the symmetries of this architecture are not known: scales and units as they are)"
+        return "relative L2 after removing ReLU scale and unit permutation, inputs that never vary left out"
 
     def canonical(self, weights: Weights) -> Weights:
         """What the distance compares: inactive inputs folded, scales balanced. Do it once a network."""
+        weights = weights.replace(weights.vectors * _is_learned(weights.layout).to(weights.vectors.dtype))
         if self.symmetry is None:
             return weights
         return self.symmetry.balance(fold_inactive_inputs(weights, self.symmetry, self.active, self.values))
@@ -51,9 +53,10 @@ class NetworkDistance:
             columns.append(2 * difference / (aligned.vectors.norm(dim=1) + reference.vectors.norm()))
         return torch.stack(columns, dim=1)
 
-    def nearest(self, canonical: Weights, references: Weights) -> Float[Tensor, " network"]:
-        """The distance of each network to its nearest reference."""
-        return self.between(canonical, references).min(dim=1).values
+    def nearest(self, canonical: Weights, references: Weights) -> list[tuple[float, int]]:
+        """For each network, the distance to its nearest reference and that reference's position."""
+        smallest = self.between(canonical, references).min(dim=1)
+        return list(zip(smallest.values.tolist(), smallest.indices.tolist(), strict=True))
 
     def mean_pairwise(self, canonical: Weights) -> float | None:
         """The mean distance over all pairs, or `None` for fewer than two networks."""
@@ -67,3 +70,8 @@ def mean_disagreement(predictions: Int[Tensor, "network image"]) -> float | None
     if not pairs.shape[1]:
         return None
     return float((predictions[pairs[0]] != predictions[pairs[1]]).double().mean())
+
+
+def _is_learned(layout: Layout) -> Tensor:
+    """True for the values of a vector that training learns: running statistics and other buffers are not weights."""
+    return torch.cat([torch.full((spec.numel,), spec.role != "buffer") for spec in layout.floating])

@@ -60,11 +60,11 @@ class Bench:
         self.zoo = Zoo.open(run.zoo)
         self.module = architecture.build(0)
         self.device = choose_device(run.recipe.device)
-        self.distance = NetworkDistance.of(self.module, run.dataset.train)
+        self.distance = NetworkDistance.of(self.module, run.dataset)
         self._environment = canonical_json(describe_environment())
         self._command = command_line()
 
-    def record(self, unit: str, fact: Fact) -> Record:
+    def record(self, unit: str, unit_size: int, fact: Fact) -> Record:
         """A fact with what it was measured on, by which command and where."""
         dataset, test = self.run.dataset, self.run.dataset.test
         measured_on = {
@@ -75,7 +75,7 @@ class Bench:
             "precision": self.settings.precision,
             "distance": self.distance.name,
         }
-        details = {"unit": unit, **fact.details}
+        details = {"unit": unit, "unit_size": unit_size, **fact.details}
         return Record(fact.kind, fact.subject, measured_on, fact.metrics, self._command, self._environment, details)
 
     def measured(self, weights: Weights) -> Measured:
@@ -90,12 +90,12 @@ class Bench:
         sound = sound_networks(weights)
         return Measured(weights, evaluations, sound, self.distance.canonical(weights[sound]))
 
-    def nearest(self, found: Measured, references: Weights | None) -> list[float | None]:
-        """The distance of each network to its nearest reference; `None` where there is none to be taken."""
-        result: list[float | None] = [None] * len(found.weights)
+    def nearest(self, found: Measured, references: Weights | None) -> list[tuple[float | None, int | None]]:
+        """Distance and position of each network's nearest reference; `None` where there is none to be taken."""
+        result: list[tuple[float | None, int | None]] = [(None, None)] * len(found.weights)
         if found.sound and references is not None:
             for position, value in zip(found.sound, self.distance.nearest(found.canonical, references), strict=True):
-                result[position] = float(value)
+                result[position] = value
         return result
 
     def spread(self, found: Measured) -> Spread:
@@ -103,7 +103,7 @@ class Bench:
 
     @cached_property
     def trajectories(self) -> list[tuple[Weights, list[Row]]]:
-        return [self.zoo.trajectory(run) for run in self.zoo.runs]
+        return [self.zoo.trajectory(run) for run in range(len(self.zoo.runs))]  # runs are stored as they end
 
     @cached_property
     def canonical_trajectories(self) -> list[Weights]:

@@ -65,13 +65,7 @@ class RunFolder:
         """Open an existing run. Raises `ArtifactError` when the folder is none, or is damaged."""
         path = Path(path)
         document = cls._manifest(path)
-        run = cls(path, Recipe.model_validate(document["resolved"]), typed_by_user=False)
-        if run.dataset.fingerprint != document["dataset"]:
-            raise BadInput(
-                f"the data set {run.recipe.dataset.name!r} is not the one that {path} was made with",
-                "restore the data, or start a new run with --out",
-            )
-        return run
+        return cls(path, Recipe.model_validate(document["resolved"]), typed_by_user=False)
 
     @classmethod
     def _resumed(cls, path: Path, recipe: Recipe) -> RunFolder:
@@ -85,6 +79,7 @@ class RunFolder:
             )
         run = replace(cls.open(path), typed_by_user=True)
         require_writable_folder(path)
+        _ = run.dataset  # changed data are refused before anything is done
         for folder in (path, run.zoo / "unfinished", run.plots, *(path / "synthesizer").glob("pipeline-*")):
             sweep_leftovers(folder)
         run._write_companions()
@@ -109,7 +104,14 @@ class RunFolder:
 
     @cached_property
     def dataset(self) -> Dataset:
-        return load_dataset(request_of(self.recipe))
+        """The run's data. Raises `BadInput` when they are not what the run was made with."""
+        dataset = load_dataset(request_of(self.recipe))
+        if dataset.fingerprint != self._manifest(self.path)["dataset"]:
+            raise BadInput(
+                f"the data set {self.recipe.dataset.name!r} is not the one that {self.path} was made with",
+                "restore the data, or start a new run with --out",
+            )
+        return dataset
 
     @property
     def summary(self) -> Summary:
@@ -146,7 +148,7 @@ class RunFolder:
 
     def training_state(self, pipeline: int) -> Path:
         """Where an unfinished training of a generator is kept."""
-        return self.path / "synthesizer" / f"pipeline-{pipeline}" / "unfinished.safetensors"
+        return self.path / "synthesizer" / f"pipeline-{pipeline}" / "_unfinished.safetensors"  # no budget begins so
 
 
 def request_of(recipe: Recipe) -> DatasetRequest:

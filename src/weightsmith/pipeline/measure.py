@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,7 +41,7 @@ class Unit:
 def measure_run(run: RunFolder, architecture: Architecture, reporter: Reporter) -> None:
     """Write the records that are missing, one unit (a pipeline, a generator) at a time, so that it can be resumed."""
     log = HashedLog(run.records)
-    done = {record["details"].get("unit") for record in log.read().records}
+    done = _finished_units(log)
     bench = Bench(run, architecture)
     missing = [unit for unit in _units(bench) if unit.name not in done]
     if not missing:
@@ -48,8 +49,20 @@ def measure_run(run: RunFolder, architecture: Architecture, reporter: Reporter) 
     reporter.stage("evaluating on the test images", len(missing))
     for unit in missing:
         check_interrupted()
-        log.append([bench.record(unit.name, fact).to_json() for fact in unit.measure()])
+        facts = list(unit.measure())
+        log.append([bench.record(unit.name, len(facts), fact).to_json() for fact in facts])
         reporter.advance(unit.name)
+
+
+def _finished_units(log: HashedLog) -> set[str]:
+    """The units whose records are all there; those of one that was cut short, by a kill or a full disk, are removed."""
+    records = log.read().records
+    counts = Counter(record["details"]["unit"] for record in records)
+    cut = next((i for i, r in enumerate(records) if counts[r["details"]["unit"]] != r["details"]["unit_size"]), None)
+    if cut is not None:
+        log.rewind(cut)
+        return _finished_units(log)
+    return set(counts)
 
 
 def _units(bench: Bench) -> Iterator[Unit]:
@@ -69,7 +82,7 @@ def _originals(bench: Bench) -> Iterator[Fact]:
         nearest = bench.nearest(found, Weights.concatenate(others) if others else None)
         for position, row in enumerate(rows):
             metrics = _performance(found.evaluations[position])
-            metrics["nearest_other_run_distance"] = nearest[position]
+            metrics["nearest_other_run_distance"] = nearest[position][0]
             subject = {"run": row.run, "step": row.step, "sha256": row.sha256}
             yield Fact("original", subject, metrics, {"validation": dict(row.metrics)})
     spread = bench.independent
@@ -96,7 +109,7 @@ def _baselines(bench: Bench, pipeline: int) -> Iterator[Fact]:
         found = bench.measured(synthesizer.codec.decode(final, weights.layout))
         metrics = _performance(found.evaluations[0])
         nearest = bench.nearest(found, bench.canonical_trajectories[pipeline])
-        metrics["nearest_checkpoint_distance"] = nearest[0]
+        metrics["nearest_checkpoint_distance"] = nearest[0][0]
         yield Fact("baseline", {"pipeline": pipeline, "name": name}, metrics, {"note": note})
     yield from _steps(bench, pipeline, None, [bench.unseen_inits(pipeline)], first=0)
 
@@ -108,7 +121,13 @@ def _generated(bench: Bench, pipeline: int, budget: str) -> Iterator[Fact]:
     trajectory = synthesizer.trajectory(len(inits), start=inits, steps=steps)
     keys = {"loss", "loss of the mean", "seconds", "updates", "epochs"} & synthesizer.provenance.keys()
     metrics = {key.replace(" ", "_"): synthesizer.provenance[key] for key in sorted(keys)}
-    yield Fact("training", {"pipeline": pipeline, "budget": budget}, metrics, {"codec": synthesizer.codec.exactness})
+    details = {
+        "codec": synthesizer.codec_part.name,
+        "exactness": synthesizer.codec.exactness,
+        "generator": synthesizer.generator_part.name,
+        "token_dim": synthesizer.dim,
+    }
+    yield Fact("training", {"pipeline": pipeline, "budget": budget}, metrics, details)
     facts = list(_steps(bench, pipeline, budget, trajectory[1:], first=1))
     if budget == bench.run.recipe.training.headline:
         _keep(bench, pipeline, budget, trajectory[1:], facts)
@@ -123,7 +142,9 @@ def _steps(bench: Bench, pipeline: int, budget: str | None, states: Sequence[Wei
         nearest = bench.nearest(found, bench.canonical_trajectories[pipeline])
         where = {"pipeline": pipeline, "budget": budget, "step": step}
         for init, evaluation in enumerate(found.evaluations):
-            metrics = _performance(evaluation) | {"nearest_checkpoint_distance": nearest[init]}
+            distance, checkpoint = nearest[init]
+            metrics = _performance(evaluation)
+            metrics |= {"nearest_checkpoint_distance": distance, "nearest_checkpoint_step": checkpoint}
             yield Fact("generated" if budget else "init", {**where, "init": init}, metrics)
         spread = bench.spread(found)
         dependence = Dependence.of(spread, bench.independent)

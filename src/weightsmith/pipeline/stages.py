@@ -161,6 +161,7 @@ def _train_generator(run: RunFolder, pipeline: int, weights: Weights, reporter: 
                 raise ArtifactError(f"{folder} is missing, and training has gone past it", f"delete {state} and resume")
             origin = {"trained on": f"run {pipeline} of the zoo, {len(weights)} checkpoints", "budget": budget}
             synthesizer.with_provenance(_provenance(run, trainer) | origin).save(folder)
+    trainer.optimizer.close()
     state.unlink(missing_ok=True)
 
 

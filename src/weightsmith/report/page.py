@@ -33,11 +33,11 @@ pre{white-space:pre-wrap;background:#f6f6f6;padding:.7rem}
 
 DEFINITIONS = {
     "accuracy, loss": "share of test images classified rightly, in %; mean cross-entropy an image, in nats. ± is the "
-    "standard deviation over all inits of all pipelines.",
+    "standard deviation of the pipelines' means (inits of one pipeline are no independent repetitions).",
     "the note's loss": "the note's public code sums the cross-entropy over a batch of 256 test images, multiplies by "
     "the size of the batch once more and divides by the number of images: about 256 times the mean cross-entropy.",
     "nearest ckpt.": "distance 2|a-b|/(|a|+|b|) to the nearest checkpoint of the trajectory that the generator was "
-    "trained on, after removing ReLU scale and unit permutation.",
+    "trained on; here: ",
     "init dep.": "init_dependence: mean pairwise distance among the outputs for the unseen inits over that among "
     "independently trained networks. 0: the init does not matter; 1: as much as in ordinary training.",
     "function dep.": "function_dependence: the same ratio of the shares of test images on which predictions differ.",
@@ -77,14 +77,18 @@ def _page(records: Sequence[Record], summary: Summary, name: str, headline: str,
         training_table(summary),
     )
     svgs = {title: f"<figure>{plots.as_svg(figure)}</figure>" for title, figure in figures.items()}
-    definitions = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in DEFINITIONS.items())
+    meanings = DEFINITIONS | {"nearest ckpt.": DEFINITIONS["nearest ckpt."] + str(where["distance"]) + "."}
+    definitions = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in meanings.items())
+    model = summary.model
     environment = json.dumps(json.loads(records[0].environment), indent=1)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{html.escape(name)} - weightsmith</title><style>{CSS}</style></head><body>
 <h1>{html.escape(name)}</h1>
 <p>Measured on the {where["images"]:,} test images of <b>{html.escape(str(where["dataset"]))}</b>
-({html.escape(str(where["precision"]))}); {summary.pipelines} pipelines, {summary.inits} unseen inits each.</p>
+({html.escape(str(where["precision"]))}); {summary.pipelines} pipelines, {summary.inits} unseen inits each.
+Generator: <b>{html.escape(model["generator"])}</b> on <b>{html.escape(model["codec"])}</b> tokens of
+{model["token_dim"]:,} numbers, exact {html.escape(model["exactness"])}.</p>
 <h2>Verdict</h2><div class="verdict">{sentences}</div>
 <h2>Along the steps</h2>{_table(tables[0])}{svgs.pop("steps")}
 <h2>Baselines</h2>{_table(tables[1])}

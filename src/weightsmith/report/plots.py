@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ STYLE: dict[Any, Any] = {
 def steps_figure(summary: Summary) -> Figure:
     """Accuracy (from step 1 on) and loss along the steps: every budget, the original, the note's figures."""
     figure, (left, right) = _subplots(1, 2, (11, 4.2))
-    for colour, budget in zip(COLOURS, summary.budgets, strict=False):
+    for colour, budget in zip(itertools.cycle(COLOURS), summary.budgets, strict=False):
         _curve(left, summary, budget, "accuracy", colour, 100.0, first=1)
         _curve(right, summary, budget, "loss", colour, 1.0, first=0)
     steps = [row["step"] for row in summary.originals]

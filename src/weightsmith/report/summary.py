@@ -19,8 +19,9 @@ Rows = list[dict[str, Any]]
 class Summary:
     """One row a generative step and budget, one a baseline, one an original epoch; and what they were measured on.
 
-    `steps`: `accuracy_mean`, `accuracy_std` and so on are over all inits of all pipelines. Dependences are means over
-    pipelines. Accuracies are fractions, losses nats an image, distances relative.
+    `steps`: `accuracy_mean`, `accuracy_std` and so on are over all inits of all pipelines, `accuracy_std_pipelines`
+    over the pipelines' means; `at_checkpoint` is the share of networks at step k whose nearest checkpoint is epoch k's.
+    Dependences are means over pipelines. Accuracies are fractions, losses nats an image, distances relative.
     """
 
     steps: Rows
@@ -32,6 +33,17 @@ class Summary:
     inits: int
     pipelines: int
     parameters: int
+    model: Mapping[str, Any]
+
+    @property
+    def projects(self) -> bool:
+        """Whether the codec keeps only what lies in the span of the training checkpoints, and drops the rest."""
+        return self.model["exactness"] != "everywhere"
+
+    @property
+    def untrained(self) -> str | None:
+        """The budget that was given no update at all, if there is one."""
+        return next((row["budget"] for row in self.training if row["updates"] == 0), None)
 
     @property
     def comparable_to_note(self) -> bool:
@@ -66,12 +78,13 @@ def summarise(records: Sequence[Record]) -> Summary:
     for record in records:
         by_kind[record.kind].append(record)
     generated = by_kind["init"] + by_kind["generated"]
-    if not by_kind["generated"] or not by_kind["independent"]:
+    if not all(by_kind[kind] for kind in ("generated", "independent", "baseline", "training", "histograms")):
         raise BadInput("the records hold no complete evaluation", "run `weightsmith evaluate RUN` to its end first")
     dependence = _grouped(by_kind["dependence"], lambda r: (r.subject["budget"], r.subject["step"]))
     steps = []
     for (budget, step), group in _grouped(generated, lambda r: (r.subject["budget"], r.subject["step"])).items():
         row = {"budget": budget, "step": step, "networks": len(group), **_statistics(group)}
+        row["at_checkpoint"] = _share(r.metrics["nearest_checkpoint_step"] == step for r in group)
         for metric in ("init_dependence", "function_dependence"):
             row[metric] = _mean(r.metrics[metric] for r in dependence[budget, step])
         steps.append(row)
@@ -86,7 +99,7 @@ def summarise(records: Sequence[Record]) -> Summary:
             for step, group in sorted(_grouped(by_kind["original"], lambda r: r.subject["step"]).items())
         ],
         training=[
-            {"budget": budget, "codec": group[0].details["codec"], **_means(group)}
+            {"budget": budget, **_means(group)}
             for budget, group in _grouped(by_kind["training"], lambda r: r.subject["budget"]).items()
         ],
         independent={**by_kind["independent"][0].subject, **by_kind["independent"][0].metrics},
@@ -94,6 +107,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         inits=len({r.subject["init"] for r in by_kind["generated"]}),
         pipelines=len({r.subject["pipeline"] for r in by_kind["generated"]}),
         parameters=by_kind["independent"][0].details["parameters"],
+        model={key: by_kind["training"][0].details[key] for key in ("codec", "exactness", "generator", "token_dim")},
     )
 
 
@@ -117,7 +131,9 @@ def _statistics(group: Sequence[Record]) -> dict[str, float | None]:
     measured = [float(value) for r in group if (value := r.metrics["accuracy"]) is not None]
     result["accuracy_min"] = min(measured, default=None)
     result["not_finite"] = len(group) - len(measured)
-    others = {name for r in group for name in r.metrics} - {"accuracy", "loss", "note_loss"}
+    means = [statistics.fmean(values) for values in _accuracies_by_pipeline(group) if values]
+    result["accuracy_std_pipelines"] = statistics.stdev(means) if len(means) > 1 else None
+    others = {name for r in group for name in r.metrics} - {"accuracy", "loss", "note_loss", "nearest_checkpoint_step"}
     return result | {name: _mean(r.metrics.get(name) for r in group) for name in sorted(others)}
 
 
@@ -128,3 +144,13 @@ def _means(group: Sequence[Record]) -> dict[str, float | None]:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if known else None
+
+
+def _accuracies_by_pipeline(group: Sequence[Record]) -> list[list[float]]:
+    """Accuracies of the networks of each pipeline or run: the independent repetitions."""
+    groups = _grouped(group, lambda r: r.subject.get("pipeline", r.subject.get("run")))
+    return [[float(a) for r in records if (a := r.metrics["accuracy"]) is not None] for records in groups.values()]
+
+
+def _share(truths: Iterable[bool]) -> float:
+    return statistics.fmean(map(float, truths))

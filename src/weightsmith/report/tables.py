@@ -116,7 +116,7 @@ def _spread(row: dict[str, float | None] | None) -> str:
     mean = row.get("accuracy_mean") if row else None
     if row is None or mean is None:
         return MISSING
-    deviation = row.get("accuracy_std")
+    deviation = row.get("accuracy_std_pipelines")
     return f"{100 * mean:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")
 
 

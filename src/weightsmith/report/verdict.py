@@ -7,8 +7,9 @@ from typing import Any
 from weightsmith.report.summary import Summary
 
 HARDLY = 0.1  # a ratio below this: hardly depends on the init
-REPLAY = 0.01  # nearest-checkpoint distance, as a share of that between independent networks, called a replay
-BLEND = 0.25  # and below this, a blend of the training checkpoints
+COPY = 0.01  # nearest-checkpoint distance, as a share of that between independent networks, called a copy
+NEAR = 0.25  # and below this, near the training checkpoints
+REPLAY = 0.9  # share of networks whose nearest checkpoint is that of their own step, called a replay
 MISSING = "-"
 MEAN_BASELINE = "mean of the checkpoints"
 
@@ -16,7 +17,7 @@ MEAN_BASELINE = "mean of the checkpoints"
 def verdict(summary: Summary, headline: str) -> list[str]:
     """Sentences about one training budget: its accuracy, the baselines, dependence on the init, and replay."""
     sentences = [_accuracy(summary, headline), _against_baselines(summary, headline), _dependence(summary, headline)]
-    sentences += [_replay(summary, budget) for budget in summary.budgets]
+    sentences += [_nearness(summary, budget) for budget in summary.budgets]
     return [sentence for sentence in (*sentences, _conclusion(summary, headline)) if sentence]
 
 
@@ -47,8 +48,9 @@ def _accuracy(summary: Summary, budget: str) -> str:
         if row:
             parts.append(f"{percent(row['accuracy_mean'])} after {step} step{'s' if step > 1 else ''}")
     return (
-        f"Trained for the budget “{budget}”, the generator takes {summary.inits} unseen random inits in each of "
-        f"{summary.pipelines} independent pipelines to {' and '.join(parts)} (mean test accuracy)."
+        f"The {summary.model['generator']} generator on {summary.model['codec']} tokens, trained for the budget "
+        f"“{budget}”, takes {summary.inits} unseen random inits in each of {summary.pipelines} independent pipelines "
+        f"to {' and '.join(parts)} (mean test accuracy)."
     )
 
 
@@ -65,8 +67,8 @@ def _against_baselines(summary: Summary, budget: str) -> str:
     broken = sum(row["not_finite"] for row in rows)
     if broken:
         text += f" {broken} of its {sum(row['networks'] for row in rows)} networks are not finite and have no accuracy."
-    untrained = summary.step("untrained", 1)
-    if untrained and budget != "untrained":
+    untrained = summary.step(summary.untrained, 1) if summary.untrained else None
+    if untrained and budget != summary.untrained:
         text += f" The same generator, not trained at all, scores {percent(untrained['accuracy_mean'])} after one step."
     return text
 
@@ -75,50 +77,62 @@ def _dependence(summary: Summary, budget: str) -> str:
     first, last = summary.step(budget, 1), summary.step(budget, summary.last_step)
     if first is None or last is None or first["init_dependence"] is None:
         return (
-            "How much the outputs depend on the init was not measured: that takes at least five inits and three "
-            "independently trained networks."
+            "How much the outputs depend on the init could not be measured: that takes at least five inits, three "
+            "independently trained networks that differ, and finite outputs."
         )
+    reason = (
+        " This is so by construction: of an init the codec keeps only what lies in the span of the checkpoints."
+        if summary.projects
+        else ""
+    )
     strength = "hardly depends on the init" if not depends_on_init(summary, budget) else "depends on the init"
     return (
         f"What comes out {strength}: init_dependence is {ratio(first['init_dependence'])} after one step and "
         f"{ratio(last['init_dependence'])} after {summary.last_step}, function_dependence "
         f"{ratio(first['function_dependence'])} and {ratio(last['function_dependence'])} "
-        "(0: the init does not matter; 1: as much as in ordinary training)."
+        f"(0: the init does not matter; 1: as much as in ordinary training).{reason}"
     )
 
 
-def _replay(summary: Summary, budget: str) -> str:
+def _nearness(summary: Summary, budget: str) -> str:
     """Where the generated networks lie among the training checkpoints, over the steps that training had epochs for."""
-    epochs = {row["step"] for row in summary.originals}
-    rows = [row for row in summary.steps if row["budget"] == budget and row["step"] in epochs]
-    distances = [row["nearest_checkpoint_distance"] for row in rows]
-    apart = summary.independent.get("distance")
-    if not apart or not distances or None in distances:
+    apart, rows = summary.independent.get("distance"), _steps_with_epochs(summary, budget)
+    distance = _mean_distance(rows)
+    if not apart or distance is None or distance >= NEAR * apart:
         return ""
-    distance = sum(distances) / len(distances)
-    if distance >= BLEND * apart:
-        return ""
-    manner = "replays the training trajectory" if distance < REPLAY * apart else "blends its training checkpoints"
+    replay = min(row["at_checkpoint"] for row in rows) >= REPLAY
+    if distance >= COPY * apart:
+        manner = "stays near its training checkpoints"
+    else:
+        manner = "replays the training trajectory" if replay else "copies its training checkpoints"
     return (
-        f"Budget “{budget}” {manner}: its networks lie on average {distance:.2g} from the nearest training checkpoint, "
+        f"Budget “{budget}” {manner}: its networks lie on average {distance:.2g} from the nearest one, "
         f"{percent(distance / apart)} of the distance between independently trained networks ({apart:.3g})."
     )
 
 
 def _conclusion(summary: Summary, budget: str) -> str:
-    last = summary.step(budget, summary.last_step) or {}
+    """What the two measurements say: whether the init decides, and how near the outputs lie to the training set."""
     depends = depends_on_init(summary, budget)
     if depends is None:
         return "Without the dependence on the init, nothing is claimed about generation."
     if depends:
         return "The outputs depend on the init; whether they are new is for the distances to tell."
-    reached, mean = last.get("accuracy_mean"), _mean_baseline(summary)
-    if reached is None or mean is None or reached < mean - 0.01:
-        return "So not even the accuracy of averaging is reached, and nothing is generated from the init."
-    return (
-        "So the accuracy is real, but it is that of averaging or copying training checkpoints: the init that goes in "
-        "does not decide what comes out, and no new network is generated."
-    )
+    apart, distance = summary.independent.get("distance"), _mean_distance(_steps_with_epochs(summary, budget))
+    constant = "So whatever init goes in, nearly the same network comes out"
+    if apart and distance is not None and distance < NEAR * apart:
+        return f"{constant}, and it lies among the training checkpoints: their accuracy is shown, not a new network."
+    return f"{constant}: that is a constant answer, not generation from the init."
+
+
+def _steps_with_epochs(summary: Summary, budget: str) -> list[dict[str, Any]]:
+    epochs = {row["step"] for row in summary.originals}
+    return [row for row in summary.steps if row["budget"] == budget and row["step"] in epochs]
+
+
+def _mean_distance(rows: list[dict[str, Any]]) -> float | None:
+    distances = [row["nearest_checkpoint_distance"] for row in rows]
+    return None if not distances or None in distances else sum(distances) / len(distances)
 
 
 def _mean_baseline(summary: Summary) -> float | None:

@@ -94,6 +94,8 @@ def _expected(kind: str, context: dict[str, Any], details: ErrorDetails, node: N
         names = re.findall(r"'([^']*)'", context["expected"])
         near = nearest(node.text if isinstance(node, Scalar) else str(details["input"]), names)
         return f"expected {', '.join(names)}" + (f"; the nearest is {near!r}" if near else "")
+    if kind == "string_pattern_mismatch":
+        return "expected letters, digits, dots, dashes and underscores, a letter or digit first"
     for bound, words in _BOUNDS.items():
         if bound in context:
             return f"expected {words} {context[bound]}"

@@ -28,6 +28,8 @@ Rate = Annotated[Number, Field(gt=0)]
 Choice = BeforeValidator(read_text)
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Choice]
 Precision = Annotated[Literal["auto", "bf16", "fp32"], Choice]
+# Letters, digits, dot, dash and underscore, beginning with a letter or digit: never a way out of a folder.
+FolderName = Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 FreeOptions = Annotated[dict[str, Any], BeforeValidator(read_mapping)]
 _CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
@@ -168,7 +170,7 @@ class GeneratorSettings(OptionedSettings):
 class TrainingSettings(Settings):
     """How the generator is trained."""
 
-    budgets: Annotated[dict[str, CountOrZero], BeforeValidator(read_mapping), Field(min_length=1)] = Field(
+    budgets: Annotated[dict[FolderName, CountOrZero], BeforeValidator(read_mapping), Field(min_length=1)] = Field(
         default={"untrained": 0, "note": 50, "converged": 500},
         description="Named lengths of training, in epochs over the training pairs; a model is made for each.",
     )
@@ -201,7 +203,7 @@ class EvaluationSettings(Settings):
 class Recipe(Settings):
     """One experiment, whole: what `weightsmith run` does follows from this and from nothing else."""
 
-    name: Text = Field(description="Short name of the experiment.", min_length=1)
+    name: FolderName = Field(description="Short name of the experiment, and of its folder.")
     description: Text = Field(description="One sentence saying what the experiment shows.")
     device: Device = Field(default="auto", description="Where to compute; auto uses a GPU when there is one.")
     seed: Annotated[Integer, Field(ge=0, lt=2**63)] = Field(default=0, description="All random choices follow from it.")

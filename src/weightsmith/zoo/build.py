@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+import torch
 
 from weightsmith.architectures import Architecture
 from weightsmith.datasets import DatasetRequest, load_dataset
@@ -124,10 +127,7 @@ def train_run(task: RunTask, report: Callable[[EpochReport], None], check: Calla
     captured, resume = load_unfinished(task.state_path, task.fingerprint, Weights.of(module).layout)
 
     def measure(weights: Weights, train_loss: float | None) -> dict[str, float | None]:
-        plan = task.plan
-        if not len(dataset.validation):
-            return {"accuracy": None, "loss": None, "train_loss": train_loss}
-        found = evaluate(module, weights, dataset.validation, precision=plan.precision, device=device)[0]
+        found = evaluate(module, weights, dataset.validation, precision=task.plan.precision, device=device)[0]
         return {"accuracy": found.accuracy, "loss": found.loss, "train_loss": train_loss}
 
     if captured is None:
@@ -156,9 +156,11 @@ def _require_fit(task: RunTask, module: Any, input_shape: tuple[int, ...]) -> No
     """Refuse an architecture that cannot read the data, before hours are spent."""
     dataset = load_dataset(task.dataset)
     try:
-        outputs = evaluate(module, Weights.of(module), dataset.train.head(2))
-        problem = None if len(outputs[0].predictions) == 2 else "it gives no prediction an image"
-    except (RuntimeError, ValueError, IndexError) as error:
+        with torch.no_grad():
+            outputs = copy.deepcopy(module).eval()(dataset.train.head(2).images)
+        expected = (2, dataset.classes)
+        problem = None if tuple(outputs.shape) == expected else f"it gives {list(outputs.shape)}, not {list(expected)}"
+    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:
         problem = str(error).splitlines()[0]
     if problem:
         raise BadInput(
