@@ -24,8 +24,8 @@ from weightsmith.synthesizer import Part, Synthesizer
 from weightsmith.tokens import Tokens
 from weightsmith.training import Trainer
 
-STAGES = ((1e-4, 300), (3e-5, 75), (1e-5, 50), (3e-6, 50))  # learning rate, epochs
-SPAN_EPOCHS = 5  # the span model is cheap, and its coordinates are larger: five times the epochs of each stage
+STAGES = ((1e-4, 150), (3e-5, 50), (1e-5, 75), (3e-6, 75), (1e-6, 75))  # learning rate, epochs
+SPAN_EPOCHS = 4  # the span model is cheap, and its coordinates are larger: four times the epochs of each stage
 
 
 def main() -> None:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 
 LARGE = 1_000_000
+FLUSH_EVERY = 32
+TINY = 1e-34  # in FLUSH_EVERY steps a first moment decays by 0.9^32 = 0.03: not yet denormal
 CHUNK = 1 << 18  # values updated at once: parameter, gradient and both moments stay in the cache
 
 
@@ -19,6 +21,9 @@ class OuterProductAdam:
     For a batch of b inputs x and output gradients d the gradient of a linear layer's weights is `d^T x`, of rank b. It
     is formed in pieces that stay in the cache, each used at once by the fused Adam kernel, so a
     large layer costs three arrays (weights and two moments) instead of four and none of the gradient's traffic.
+    Moments of units that are never active decay to denormal numbers, which are several times slower to compute with:
+    they are set to zero before, which changes no weight (a step of 1e-34 is lost in rounding).
+
     Smaller layers and other parameters go through `torch.optim.Adam`. While it is in use the weights of large layers
     are outside autograd; `close` ends that.
     """
@@ -33,6 +38,7 @@ class OuterProductAdam:
         self._named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
         self._small = torch.optim.Adam([p for _, p in self._named], learning_rate, fused=True) if self._named else None
         self.learning_rate = learning_rate
+        self.updates = 0
 
     @property
     def learning_rate(self) -> float:
@@ -59,10 +65,21 @@ class OuterProductAdam:
             self._small.step()
         for layer in self._large.values():
             layer.update(self.learning_rate)
+        self.updates += 1
+        if self.updates % FLUSH_EVERY == 0:
+            self._flush()
+
+    def _flush(self) -> None:
+        moments = [layer.first for layer in self._large.values()] + [layer.second for layer in self._large.values()]
+        for state in self._small.state.values() if self._small is not None else ():
+            moments += [state["exp_avg"], state["exp_avg_sq"]]
+        for moment in moments:
+            for part in moment.view(-1).split(CHUNK):
+                part.mul_(part.abs() >= TINY)
 
     def tensors(self) -> dict[str, Tensor]:
         """The optimizer's whole state, by parameter name."""
-        result: dict[str, Tensor] = {}
+        result: dict[str, Tensor] = {"updates": torch.tensor(self.updates)}
         for name, parameter in self._named:
             state = self._small.state.get(parameter, {}) if self._small is not None else {}
             result |= {f"{name}.{key}": torch.as_tensor(value) for key, value in state.items()}
@@ -72,6 +89,7 @@ class OuterProductAdam:
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """The inverse of `tensors`."""
+        self.updates = int(tensors["updates"])
         for name, parameter in self._named:
             state = {
                 key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")

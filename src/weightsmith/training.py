@@ -58,15 +58,6 @@ class Trainer:
 
     def run(self, until_epoch: int) -> TrainingProgress:
         """Train up to `until_epoch` in all. Raises `Diverged` on a loss that is not finite, before it is used."""
-        # Moments of units that are never active decay to denormal numbers, which are ten times slower to compute with.
-        torch.set_flush_denormal(True)
-        try:
-            self._run(until_epoch)
-        finally:
-            torch.set_flush_denormal(False)
-        return self.progress
-
-    def _run(self, until_epoch: int) -> None:
         saved, cost = time.monotonic(), 0.0
         while self.progress.epoch < until_epoch:
             try:
@@ -80,6 +71,7 @@ class Trainer:
                 self.save()
                 saved = time.monotonic()
                 cost = saved - before
+        return self.progress
 
     def loss(self) -> float:
         """The objective over all examples at once."""

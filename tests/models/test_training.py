@@ -185,6 +185,22 @@ def test_token_sequences_train_as_with_pytorch(monkeypatch: pytest.MonkeyPatch) 
     torch.testing.assert_close(ours.weight, theirs.weight)
 
 
+def test_moments_never_become_denormal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optim, "LARGE", 100)
+    model = network()
+    with torch.no_grad():
+        model[0].weight[:5] = 0
+        model[0].bias[:5] = -1e3  # units that die after the first step has given them a gradient
+    optimizer = OuterProductAdam(model, 1e-3)
+    x = torch.randn(6, 40)
+    optimizer.step((model(x).sum() + (model[0](x)).sum()).square())
+    for _ in range(1100):
+        optimizer.step(model(x).square().mean())
+    moments = [t for name, t in optimizer.tensors().items() if "exp_avg" in name]
+    assert len(moments) == 12
+    assert all(((m == 0) | (m.abs() > torch.finfo(m.dtype).tiny)).all() for m in moments)
+
+
 def test_frozen_weights_stay_and_the_network_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optim, "LARGE", 1)
     network = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3))
