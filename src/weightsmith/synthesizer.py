@@ -103,10 +103,11 @@ class Synthesizer:
             (temporary / "README.md").write_text(self._card(), encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> Synthesizer:
+    def load(cls, folder: Path, architecture: str | None = None) -> Synthesizer:
         """Read a saved synthesizer; every byte of both files is checked, and nothing from the folder is executed.
 
-        Raises `ArtifactError` for a damaged, foreign or newer folder.
+        Where it was made for a `module:callable`, that is run only if its name is given here too, as `architecture`.
+        Raises `ArtifactError` for a damaged, foreign or newer folder, `BadInput` for another architecture.
         """
         folder = Path(folder)
         if not (folder / "config.json").is_file():
@@ -116,10 +117,15 @@ class Synthesizer:
             found = config.get("schema") if isinstance(config, dict) else None
             raise ArtifactError(f"{folder} has schema {found!r}, not {SCHEMA!r}", "use the version that wrote it")
         try:
-            return cls._assembled(folder, SynthesizerConfig.model_validate(config))
+            loaded = cls._assembled(folder, SynthesizerConfig.model_validate(config))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise ArtifactError(f"{folder} does not hold what its config.json says: {reason}", "make it anew") from None
+        if architecture is None:
+            return loaded
+        if architecture != loaded.architecture.name:
+            raise BadInput(f"{folder} was made for {loaded.architecture.name!r}, not {architecture!r}", "name that one")
+        return replace(loaded, architecture=replace(loaded.architecture, typed_by_user=True))
 
     @classmethod
     def _assembled(cls, folder: Path, config: SynthesizerConfig) -> Synthesizer:

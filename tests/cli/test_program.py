@@ -337,7 +337,7 @@ def test_evaluate_checkpoints(program: Run, tmp_path: Path) -> None:
     assert [row["network"] for row in rows] == ["a.pt", "b.safetensors", "c.pth"]
     assert [row["accuracy"] is None for row in rows] == [False, False, True]
     assert "b.safetensors: cast fc1.weight: float64 -> float32" in done.stderr
-    assert "c.pth: not finite" in done.stderr
+    assert "c.pth: its outputs are not finite" in done.stderr
 
 
 def test_evaluate_a_checkpoint_of_another_layout(program: Run, tmp_path: Path) -> None:
@@ -402,3 +402,29 @@ def test_folders_that_are_something_else(program: Run, tmp_path: Path, arguments
     assert done.returncode == 2
     assert "remedy:" in done.stderr
     assert not list((tmp_path / "other").iterdir())
+
+
+def test_a_synthesizer_is_evaluated_on_the_data_it_was_made_with(program: Run, tiny_run: Path) -> None:
+    """The tiny run's digits are of 8 x 8 pixels, which no default could guess."""
+    done = program("evaluate", tiny_run / "synthesizer" / "pipeline-0" / "converged", "-n", 2)
+    assert done.returncode == 0, done.stderr
+    assert "359 test images of digits" in done.stdout
+
+
+def test_a_module_of_ones_own_is_run_only_when_it_is_named(
+    program: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ownnets.py").write_text(
+        "from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    short = ["zoo.runs=1", "zoo.epochs=1", "training.budgets={none: 0}", "training.headline=none"]
+    data = ["dataset={name: digits, image_size: 8}", "architecture=ownnets:net"]
+    made = program("train", "mnist-trajectory", *data, *short, "--out", tmp_path / "run")
+    assert made.returncode == 0, made.stderr
+    synthesizer = tmp_path / "run" / "synthesizer" / "pipeline-0" / "none"
+    refused = program("sample", synthesizer, "--out", tmp_path / "a")
+    assert refused.returncode == 2
+    assert "--architecture ownnets:net" in refused.stderr
+    named = program("sample", synthesizer, "--out", tmp_path / "b", "--architecture", "ownnets:net")
+    assert named.returncode == 0, named.stderr

@@ -290,7 +290,7 @@ def test_code_named_by_a_synthesizer_is_never_imported(
     monkeypatch.syspath_prepend(tmp_path)
     small_synthesizer(Architecture("planted_architecture:net", (1, 2, 2), 2)).save(tmp_path / "s")
     loaded = Synthesizer.load(tmp_path / "s")
-    with pytest.raises(BadInput, match=r"a file may not choose which code is run(.|\n)*give the module yourself"):
+    with pytest.raises(BadInput, match=r"a file may not choose which code is run(.|\n)*type the name yourself"):
         loaded.architecture.build(0)
     with pytest.raises(BadInput, match="give the module yourself"):
         loaded.sample(1)

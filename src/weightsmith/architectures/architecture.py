@@ -83,7 +83,7 @@ class Architecture:
         if not self.typed_by_user:
             raise BadInput(
                 f"architecture {self.name!r} is named by a file, and a file may not choose which code is run",
-                f"give the module yourself, or type the name: Architecture({self.name!r}, ...)",
+                f"type the name yourself: --architecture {self.name}, or architecture={self.name!r} in Python",
             )
         if str(Path.cwd()) not in sys.path:  # what a user means by module:callable is often a file beside them
             sys.path.append(str(Path.cwd()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,10 +15,18 @@ from weightsmith.cli.runs import Json, finish, zoo_app
 from weightsmith.errors import BadInput, LayoutMismatch
 
 if TYPE_CHECKING:
+    from weightsmith.datasets import Dataset
     from weightsmith.layout import Weights
+    from weightsmith.synthesizer import Synthesizer
 
 ZooPath = Annotated[Path, typer.Argument(metavar="ZOO", help="Folder of a zoo: a run's zoo/ or samples/.")]
 Where = Annotated[str | None, typer.Option("--where", help="A condition, as 'accuracy > 0.95 and step = 5'.")]
+Typed = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of the architecture: of checkpoint files, or a synthesizer's module:callable, to allow it."
+    ),
+]
 Format = Annotated[str, typer.Option("--format", help="safetensors, pt or pth (a plain PyTorch state dict).")]
 
 
@@ -29,6 +38,7 @@ def sample(
     steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of inits and noise.")] = 0,
     format: Format = "safetensors",
+    architecture: Typed = None,
 ) -> None:
     """Generate networks and write each as a file that PyTorch or safetensors loads."""
     from weightsmith.checkpoint import SUFFIXES, write_checkpoint
@@ -39,7 +49,7 @@ def sample(
         raise BadInput(f"format {format!r}", f"use one of {', '.join(s[1:] for s in SUFFIXES)}")
     if out.is_dir() and any(out.iterdir()):
         raise BadInput(f"{out} is not empty", "choose a new folder with --out")
-    loaded = Synthesizer.load(synthesizer)
+    loaded = Synthesizer.load(synthesizer, architecture)
     require_writable_folder(out)
     for i, state in enumerate(loaded.sample(n, steps=steps, seed=seed).states()):
         path = out / f"sample-{i:05d}.{format}"
@@ -50,10 +60,10 @@ def sample(
 @app.command(short_help="Measure a run, a synthesizer or checkpoints.")
 def evaluate(
     target: Annotated[Path, typer.Argument(metavar="RUN|SYNTHESIZER|CHECKPOINTS", help="What to measure.")],
-    dataset: Annotated[str, typer.Option(help="Data set, for a synthesizer or checkpoints.")] = "mnist",
-    architecture: Annotated[
-        str, typer.Option(help="Architecture of checkpoint files: a registered name or module:callable.")
-    ] = "target_cnn",
+    dataset: Annotated[
+        str | None, typer.Option(help="Data set; without it, that of the synthesizer, or mnist for checkpoints.")
+    ] = None,
+    architecture: Typed = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Samples to draw from a synthesizer.")] = 8,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
@@ -70,15 +80,16 @@ def evaluate(
     from weightsmith.synthesizer import Synthesizer
 
     if (target / "config.json").is_file():
-        loaded = Synthesizer.load(target)
+        loaded = Synthesizer.load(target, architecture)
+        data = load_dataset(dataset) if dataset else _made_with(loaded)
         names, weights = [f"sample {i}" for i in range(n)], loaded.sample(n, steps=steps, seed=seed)
-        _measure(names, weights, loaded.architecture, dataset, as_json)
+        _measure(names, weights, loaded.architecture, data, as_json)
         return
     paths = _checkpoint_paths(target)
-    data = load_dataset(dataset)
-    form = Architecture(architecture, data.input_shape, data.classes)
+    data = load_dataset(dataset or "mnist")
+    form = Architecture(architecture or "target_cnn", data.input_shape, data.classes)
     names, weights = _checkpoints(paths, form)
-    _measure(names, weights, form, dataset, as_json)
+    _measure(names, weights, form, data, as_json)
 
 
 @zoo_app.command("list")
@@ -146,11 +157,25 @@ def _checkpoints(paths: Sequence[Path], form: Any) -> tuple[list[str], Weights]:
     return [path.name for path in paths], form.layout.flatten(states)
 
 
-def _measure(names: list[str], weights: Weights, form: Any, dataset: str, as_json: bool) -> None:
-    from weightsmith.datasets import load_dataset
+def _made_with(synthesizer: Synthesizer) -> Dataset:
+    """The data that a synthesizer was made with. Raises `BadInput` when it does not say, or they have changed."""
+    from weightsmith.datasets import DatasetRequest, load_dataset
+
+    wanted, fingerprint = (synthesizer.provenance.get(key) for key in ("data set", "data set fingerprint"))
+    if not isinstance(wanted, dict):
+        raise BadInput("the synthesizer does not say which data set it was made with", "name one with --dataset")
+    found = load_dataset(DatasetRequest(**wanted))
+    if found.fingerprint != fingerprint:
+        raise BadInput(
+            f"data set {found.name!r} is not what it was made with", "restore it, or name one with --dataset"
+        )
+    return found
+
+
+def _measure(names: list[str], weights: Weights, form: Any, data: Dataset, as_json: bool) -> None:
     from weightsmith.ensemble import choose_device, choose_precision, evaluate
 
-    data, device = load_dataset(dataset), choose_device("auto")
+    device = choose_device("auto")
     if (tuple(form.input_shape), form.classes) != (tuple(data.input_shape), data.classes):
         raise BadInput(
             f"the networks read images {list(form.input_shape)} of {form.classes} classes, "
@@ -158,18 +183,19 @@ def _measure(names: list[str], weights: Weights, form: Any, dataset: str, as_jso
             "choose the data set that they were made for with --dataset",
         )
     precision = choose_precision("auto", device)
-    good = weights.finite()
     found = evaluate(form.build(0), weights, data.test, precision=precision, device=device)
     rows: list[dict[str, Any]] = []
-    for name, evaluation, finite in zip(names, found, good.tolist(), strict=True):
+    for name, evaluation in zip(names, found, strict=True):
+        finite = math.isfinite(evaluation.loss)
         numbers = {"accuracy": evaluation.accuracy, "loss": evaluation.loss} if finite else {}
         rows.append({"network": name, "accuracy": None, "loss": None, **numbers})
         if not finite:
-            typer.echo(f"{name}: not finite (NaN or infinity), not measured", err=True)
+            typer.echo(f"{name}: its outputs are not finite, so it has no accuracy", err=True)
     if as_json:
         measured = {"dataset": data.name, "split": "test", "images": len(data.test.images), "precision": precision}
         _print_document("evaluation", measured, rows)
         return
+    typer.echo(f"{len(data.test):,} test images of {data.name} ({precision})")
     for row in rows:
         if row["accuracy"] is not None:
             typer.echo(f"{row['network']}: accuracy {100 * row['accuracy']:.2f} %, loss {row['loss']:.4f}")

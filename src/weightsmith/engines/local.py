@@ -88,7 +88,9 @@ def _results(pending: set[Future[Any]], stop: Any) -> Iterator[Any]:
     except BrokenProcessPool:
         check_interrupted()  # the signal may have gone to all processes, as Ctrl-C does
         raise EnvironmentFault(
-            "a worker process died (out of memory?)", "run the same command again, with zoo.workers=1 if it recurs"
+            "a worker process died",
+            "run again; if it recurs, use zoo.workers=1 (too little memory), and in a script guard the call with "
+            'if __name__ == "__main__"',
         ) from None
     finally:  # also when the caller stops listening: let the workers save their state and end
         stop.set()

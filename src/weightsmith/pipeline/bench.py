@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from weightsmith.architectures import Architecture
 from weightsmith.ensemble import Evaluation, choose_device, choose_precision, evaluate
@@ -58,11 +58,18 @@ class Bench:
     def __init__(self, run: RunFolder, architecture: Architecture) -> None:
         self.run, self.architecture, self.settings = run, architecture, run.recipe.evaluation
         self.zoo = Zoo.open(run.zoo)
-        self.module = architecture.build(0)
         self.device = choose_device(run.recipe.device)
-        self.distance = NetworkDistance.of(self.module, run.dataset)
         self._environment = canonical_json(describe_environment())
         self._command = command_line()
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """A network of the run's form; built when something is measured, since a run's own code may not be to hand."""
+        return self.architecture.build(0)
+
+    @cached_property
+    def distance(self) -> NetworkDistance:
+        return NetworkDistance.of(self.module, self.run.dataset)
 
     def record(self, unit: str, unit_size: int, fact: Fact) -> Record:
         """A fact with what it was measured on, by which command and where."""

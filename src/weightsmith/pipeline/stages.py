@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import weightsmith
 from weightsmith.architectures import Architecture
@@ -165,13 +165,13 @@ def _train_generator(run: RunFolder, pipeline: int, weights: Weights, reporter: 
     state.unlink(missing_ok=True)
 
 
-def _provenance(run: RunFolder, trainer: Trainer) -> dict[str, str | float]:
+def _provenance(run: RunFolder, trainer: Trainer) -> dict[str, Any]:
     """Where a generator comes from and how well it fits. Its loss is to be read beside that of answering with the
     mean of the targets, whatever is asked: what a trained model must beat."""
     targets, progress = trainer.examples["next"], trainer.progress
     return {
         "recipe": run.recipe.name,
-        "data set": run.recipe.dataset.name,
+        "data set": asdict(request_of(run.recipe)),
         "data set fingerprint": run.dataset.fingerprint,
         "epochs": progress.epoch,
         "updates": progress.updates,
