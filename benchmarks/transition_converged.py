@@ -1,9 +1,10 @@
 """Do the dense model of the note and the span model agree on the training pairs once both have converged?
 
-With Adam the span model converges in a few hundred updates. The dense model does not in any affordable number: its
-first layer sums 421,642 inputs, one update of the note's size moves those sums by more than they are large, and it
-comes to rest on the mean of the targets, whatever it is shown. So its minimiser is computed: after Adam, the last
-layer, in which the loss is quadratic, is solved by least squares, where gradient descent on it would end.
+With Adam the span model converges in a few hundred updates. The dense model does not: its first layer sums 421,642
+inputs, one update of the note's size moves those sums by more than they are large, and soon its hidden units answer
+alike to every input (`feature_rank` 1), so that the best it can say is the mean of the targets. What it could represent
+is therefore computed: from its initialisation, the last layer, in which the loss is quadratic, is solved by least
+squares, where gradient descent on that layer would end.
 """
 
 from __future__ import annotations
@@ -26,8 +27,7 @@ from weightsmith.synthesizer import Part, Synthesizer
 from weightsmith.tokens import Tokens
 from weightsmith.training import Trainer
 
-STAGES = ((1e-4, 100), (1e-5, 50))  # learning rate, epochs
-SPAN_EPOCHS = 6  # the span model is cheap: six times the epochs of each stage
+EPOCHS = {"span": 900, "dense": 50}  # the dense model: the note's own budget, after which it is constant
 ROWS = 4096  # of the last layer, solved at a time
 
 
@@ -54,14 +54,16 @@ def converge(name: str, dataset: str) -> dict[str, Any]:
     synthesizer = Synthesizer.fit(weights, architecture, CODECS[name], Part("transition"), derive_seed(0, "benchmark"))
     pairs = transition_pairs(synthesizer.codec.encode(weights))
     trainer = Trainer(synthesizer.generator, transition_loss, pairs, BATCH_SIZE, LEARNING_RATE, 0)
-    history = []
-    for rate, epochs in STAGES:
-        trainer.optimizer.learning_rate = rate
-        trainer.run(trainer.progress.epoch + epochs * (SPAN_EPOCHS if name == "span" else 1))
-        relative = relative_error(predictions(synthesizer, pairs, weights), weights)
-        history.append({"learning_rate": rate, "updates": trainer.progress.updates, "relative_loss": relative})
-        print(f"{name}: {history[-1]}", file=sys.stderr, flush=True)
+    trainer.run(EPOCHS[name])
+    trainer.optimizer.close()
+    adam = relative_error(predictions(synthesizer, pairs, weights), weights)
+    rank = int(torch.linalg.matrix_rank(features_of(synthesizer.generator.network, pairs)))
+    print(f"{name}: relative loss {adam:.3g}, feature rank {rank}", file=sys.stderr, flush=True)
     if name == "dense":
+        del trainer
+        synthesizer = Synthesizer.fit(
+            weights, architecture, CODECS[name], Part("transition"), derive_seed(0, "benchmark")
+        )
         solve_last_layer(synthesizer.generator.network, pairs)
     data, precision = load_dataset(dataset), choose_precision("auto", torch.device("cpu"))
     module = architecture.build(0)
@@ -71,13 +73,21 @@ def converge(name: str, dataset: str) -> dict[str, Any]:
     return {
         "model": name,
         "relative_loss": relative_error(predicted, weights),
-        "adam_relative_loss": history[-1]["relative_loss"],
-        "updates": trainer.progress.updates,
-        "seconds": trainer.progress.seconds,
+        "adam_relative_loss": adam,
+        "feature_rank": rank,
+        "epochs": EPOCHS[name],
         "pair_accuracies": [evaluation.accuracy for evaluation in found],
         "original_accuracies": [evaluation.accuracy for evaluation in originals],
-        "history": history,
     }
+
+
+def features_of(network: nn.Module, pairs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """What the last layer sees of each pair, and a one for its bias, in float64."""
+    with torch.no_grad():
+        features = torch.cat([pairs["now"], network.time(pairs["time"][:, None])], dim=1)
+        for layer in list(network.body)[:-1]:
+            features = layer(features)
+    return torch.cat([features, torch.ones(len(features), 1)], dim=1).double()
 
 
 def solve_last_layer(network: nn.Module, pairs: dict[str, torch.Tensor]) -> None:
@@ -85,13 +95,10 @@ def solve_last_layer(network: nn.Module, pairs: dict[str, torch.Tensor]) -> None
 
     A are the features that it sees (a one for the bias beside them), R what the model still lacks, one row a pair.
     """
-    *hidden, last = network.body
+    last = network.body[-1]
+    features = features_of(network, pairs)
     with torch.no_grad():
-        features = torch.cat([pairs["now"], network.time(pairs["time"][:, None])], dim=1)
-        for layer in hidden:
-            features = layer(features)
-        features = torch.cat([features, torch.ones(len(features), 1)], dim=1).double()
-        for _ in range(2):  # once more for what rounding to float32 left over
+        for _ in range(4):  # again for what rounding to float32 left over
             lacking = (pairs["next"] - network(pairs["now"], pairs["time"])).double()
             shares = torch.linalg.solve(features @ features.T, lacking)  # (pair, output)
             for start in range(0, len(last.weight), ROWS):
