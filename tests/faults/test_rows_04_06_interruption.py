@@ -59,7 +59,7 @@ def signal_at(line: str, child: int, pipe: int, number: int, send: Any = os.kill
     ("line", "state"),
     [
         ("] run 0: epoch 1 of 8", "zoo/unfinished/run-0.safetensors"),
-        ("] generator 0: epoch 1,", "synthesizer/pipeline-0/unfinished.safetensors"),
+        ("] generator 0: epoch 1,", "synthesizer/pipeline-0/_unfinished.safetensors"),
     ],
     ids=["building", "training"],
 )
