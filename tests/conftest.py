@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -116,3 +117,20 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Recipe) -> P
     from weightsmith.pipeline import run_pipeline
 
     return run_pipeline(tiny_recipe, tmp_path_factory.mktemp("runs") / "tiny").path
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MB, where one can be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    try:
+        refused = subprocess.run(mount, capture_output=True).returncode
+    except FileNotFoundError:
+        refused = 1
+    if refused:
+        pytest.skip("a 1 MB tmpfs cannot be mounted here")
+    yield folder
+    gc.collect()  # a zoo holds its files mapped
+    subprocess.run(["umount", str(folder)], check=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from damage import fill
 from small_zoo import LAYOUT, PROVENANCE, content, in_child, info, kill_while, make_small_zoo, network
 
 from weightsmith import files
@@ -21,34 +21,6 @@ from weightsmith.layout import Weights
 from weightsmith.zoo import Zoo
 
 NOBODY = 65534
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    try:
-        refused = subprocess.run(mount, capture_output=True).returncode
-    except FileNotFoundError:
-        refused = 1
-    if refused:
-        pytest.skip("a 1 MB tmpfs cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def fill(disk: Path, leave: int) -> Path:
-    """Use up the disk but for about `leave` bytes."""
-    filler = disk.parent / "disk" / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            pass
-    os.truncate(filler, filler.stat().st_size // 4096 * 4096 - leave)
-    return filler
 
 
 @pytest.mark.parametrize("leave", [0, 4096, 8192])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import pickle
 import random
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Run
+from damage import cut, fill, flipped
 from interrupted_runs import leftovers, outcome
 from small_zoo import kill_while
 
@@ -46,35 +45,6 @@ def same(one: Synthesizer, other: Synthesizer) -> bool:
 
 
 # Row 9: a full disk.
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    try:
-        refused = subprocess.run(mount, capture_output=True).returncode
-    except FileNotFoundError:
-        refused = 1
-    if refused:
-        pytest.skip("a 1 MB tmpfs cannot be mounted here")
-    yield folder
-    gc.collect()  # a zoo holds its files mapped
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def fill(disk: Path, leave: int) -> Path:
-    """Use up the disk but for about `leave` bytes, where there is as much."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            pass
-    os.truncate(filler, max(0, filler.stat().st_size // 4096 * 4096 - leave))
-    return filler
 
 
 @pytest.mark.parametrize("leave", [0, 4096, 8192])
@@ -179,17 +149,6 @@ def test_leftovers_of_a_killed_process_are_swept_when_the_run_goes_on(
 
 
 # Rows 13 and 14: damage.
-
-
-def cut(data: bytes) -> Iterator[bytes]:
-    return (data[:end] for end in range(len(data)))
-
-
-def flipped(data: bytes) -> Iterator[bytes]:
-    for position in range(len(data)):
-        changed = bytearray(data)
-        changed[position] ^= 1 << position % 8
-        yield bytes(changed)
 
 
 @pytest.mark.parametrize("damaged", [cut, flipped])

@@ -8,23 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from damage import cut, flipped
 from small_zoo import content, make_small_zoo, zoo_files
 
 from weightsmith.checkpoint import read_checkpoint, write_checkpoint
 from weightsmith.errors import ArtifactError
 from weightsmith.hashed import HashedLog, read_sealed_json, write_sealed_json
 from weightsmith.zoo import Zoo
-
-
-def cut(data: bytes) -> Iterator[bytes]:
-    return (data[:end] for end in range(len(data)))
-
-
-def flipped(data: bytes) -> Iterator[bytes]:
-    for position in range(len(data)):
-        changed = bytearray(data)
-        changed[position] ^= 1 << position % 8
-        yield bytes(changed)
 
 
 @pytest.mark.parametrize("damaged", [cut, flipped])
