@@ -143,12 +143,6 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], Any]:
     return tensors, parse_json(text, f"state in {path}")
 
 
-def map_tensor(path: Path, entry: Entry) -> Tensor:
-    """One tensor as a read-only view of the mapped file: rows are read from disk when they are used."""
-    raw = np.memmap(path, dtype=np.uint8, mode="c", offset=entry.start, shape=(entry.end - entry.start,))
-    return torch.from_numpy(raw).view(entry.dtype).reshape(entry.shape)
-
-
 def raw_bytes(tensor: Tensor) -> memoryview:
     """The bytes of a tensor, row-major, as they stand in a file."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)

