@@ -6,7 +6,7 @@ from experiment import CHECKPOINTS, checkpoint_path, options, positive, run, who
 from target_cnn import TargetCNN
 
 from weightsmith import Layout, Weights, evaluate, write_checkpoint
-from weightsmith.ensemble import TrainingPlan, choose_device, choose_precision, train_network
+from weightsmith.ensemble import Member, TrainingPlan, choose_device, choose_precision, train_networks
 from weightsmith.files import require_writable_folder
 from weightsmith.seeds import derive_seed
 
@@ -30,11 +30,14 @@ def main() -> None:
         print(f"Removing {stale} of an earlier run")
         stale.unlink()
     write_checkpoint(checkpoint_path(0), network.state_dict())
-    plan = TrainingPlan(wanted.epochs, 128, "adam", 1e-3, choose_precision("auto", device))
-    for state in train_network(network, dataset.train, plan, derive_seed(wanted.seed, "training"), device):
-        write_checkpoint(checkpoint_path(state.epoch), state.model)
-        print(f"Epoch {state.epoch}/{wanted.epochs}: training loss = {state.train_loss:.4f}")
-    found = evaluate(network, Weights.of(network).to("cpu"), dataset.test, device=device)[0]
+    plan = TrainingPlan(wanted.epochs, 128, "adam", choose_precision("auto", device))
+    member = Member(derive_seed(wanted.seed, "training"), learning_rate=1e-3)
+    weights = Weights.of(network)
+    for capture in train_networks(network, weights, dataset.train, plan, [member], device=device):
+        weights = capture.weights
+        write_checkpoint(checkpoint_path(capture.epoch), weights.states()[0])
+        print(f"Epoch {capture.epoch}/{wanted.epochs}: training loss = {float(capture.losses):.4f}")
+    found = evaluate(network, weights, dataset.test, device=device)[0]
     print(f"Accuracy on the test images: {found.accuracy:.2%}")
     print(f"{wanted.epochs + 1} checkpoints saved to {CHECKPOINTS}/")
 
