@@ -13,16 +13,8 @@ from weightsmith.errors import RecipeError
 from weightsmith.settings.describing import describe_settings
 from weightsmith.settings.dumping import dump_recipe, recipe_differences
 from weightsmith.settings.loading import list_recipes, load_recipe, parse_recipe, shipped_names
-from weightsmith.settings.recipe import (
-    ArchitectureSettings,
-    CodecSettings,
-    DatasetSettings,
-    NamedSettings,
-    Recipe,
-    Settings,
-    TrainingSettings,
-    ZooSettings,
-)
+from weightsmith.settings.recipe import CodecSettings, Recipe, TrainingSettings, ZooSettings
+from weightsmith.settings.sections import ArchitectureSettings, DatasetSettings, NamedSettings, Settings
 
 HEAD = "name: a\ndescription: b\n"
 

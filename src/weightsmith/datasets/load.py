@@ -11,8 +11,8 @@ from weightsmith.datasets.folder import read_folder
 from weightsmith.datasets.raw import RawData, assemble
 from weightsmith.datasets.record import Dataset, DatasetRequest
 from weightsmith.errors import BadInput
-from weightsmith.settings.recipe import DatasetSettings, is_dataset_path
 from weightsmith.settings.registry import DATASETS, load_entry, nearest
+from weightsmith.settings.sections import DatasetSettings, is_dataset_path
 
 _Key = tuple[DatasetRequest, str | None, tuple[int, int] | None]
 # Data sets that are in use in this process, so that they are not held twice; one that nobody holds is read anew.

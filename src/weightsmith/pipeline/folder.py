@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from weightsmith.datasets import Dataset, DatasetRequest, load_dataset
-from weightsmith.engines.local import share_cores, usable_cores
-from weightsmith.ensemble import choose_device, choose_precision
 from weightsmith.environment import describe_environment
 from weightsmith.errors import ArtifactError, BadInput
 from weightsmith.files import LEFTOVER_PREFIX, require_writable_folder, sweep_leftovers, write_bytes
 from weightsmith.hashed import read_sealed_json, write_sealed_json
+from weightsmith.pipeline.planning import ZooPlan, requests_of, resolve
 from weightsmith.record import read_records
 from weightsmith.report import Summary, summarise
 from weightsmith.settings.dumping import dump_recipe, recipe_differences
@@ -35,9 +35,10 @@ class RunFolder:
     typed_by_user: bool = True
 
     @classmethod
-    def prepare(cls, path: Path, recipe: Recipe) -> RunFolder:
+    def prepare(cls, path: Path, recipe: Recipe, note: Callable[[str], None] = lambda text: None) -> RunFolder:
         """Start a run in a new or empty folder, or go on with one of the same recipe and data.
 
+        What the recipe leaves to the machine is measured when a run starts; `note` is told what was found.
         Raises `BadInput` naming the differing fields, or when the folder holds something else.
         """
         path = Path(path)
@@ -45,15 +46,16 @@ class RunFolder:
             return cls._resumed(path, recipe)
         if path.is_dir() and any(not entry.name.startswith(LEFTOVER_PREFIX) for entry in path.iterdir()):
             raise BadInput(f"{path} is not a weightsmith run and not empty", "choose another folder with --out")
-        dataset = load_dataset(request_of(recipe))  # before the folder is made: no data, no run
+        datasets = list(ZooPlan(recipe, typed_by_user=True).datasets.values())  # no data, no run, and no folder
         require_writable_folder(path)
-        resolved = _resolve(recipe)
+        resolved = resolve(recipe, note)
         sweep_leftovers(path)
         document = {
             "schema": SCHEMA,
             "asked": recipe.model_dump(mode="json"),
             "resolved": resolved.model_dump(mode="json"),
-            "dataset": dataset.fingerprint,
+            "dataset": datasets[0].fingerprint,
+            "varied datasets": [dataset.fingerprint for dataset in datasets[1:]],
         }
         write_sealed_json(path / MANIFEST, document)  # first: with it, a run that is killed here can be resumed
         run = cls(path, resolved)
@@ -79,7 +81,7 @@ class RunFolder:
             )
         run = replace(cls.open(path), typed_by_user=True)
         require_writable_folder(path)
-        _ = run.dataset  # changed data are refused before anything is done
+        run.require_same_data()  # changed data are refused before anything is done
         for folder in (path, run.zoo / "unfinished", run.plots, *(path / "synthesizer").glob("pipeline-*")):
             sweep_leftovers(folder)
         run._write_companions()
@@ -105,10 +107,25 @@ class RunFolder:
     @cached_property
     def dataset(self) -> Dataset:
         """The run's data. Raises `BadInput` when they are not what the run was made with."""
-        dataset = load_dataset(request_of(self.recipe))
-        if dataset.fingerprint != self._manifest(self.path)["dataset"]:
+        return self._checked(requests_of(self.recipe)[0], self._manifest(self.path)["dataset"])
+
+    @property
+    def plan(self) -> ZooPlan:
+        """The runs of the zoo, and the groups in which they are trained."""
+        return ZooPlan(self.recipe, self.typed_by_user)
+
+    def require_same_data(self) -> None:
+        """Raise `BadInput` when any of the data sets is not what the run was made with."""
+        _ = self.dataset
+        varied = self._manifest(self.path).get("varied datasets", [])
+        for request, fingerprint in zip(requests_of(self.recipe)[1:], varied, strict=True):
+            self._checked(request, fingerprint)
+
+    def _checked(self, request: DatasetRequest, fingerprint: str) -> Dataset:
+        dataset = load_dataset(request)
+        if dataset.fingerprint != fingerprint:
             raise BadInput(
-                f"the data set {self.recipe.dataset.name!r} is not the one that {self.path} was made with",
+                f"the data set {request.name!r} is not the one that {self.path} was made with",
                 "restore the data, or start a new run with --out",
             )
         return dataset
@@ -149,32 +166,3 @@ class RunFolder:
     def training_state(self, pipeline: int) -> Path:
         """Where an unfinished training of a generator is kept."""
         return self.path / "synthesizer" / f"pipeline-{pipeline}" / "_unfinished.safetensors"  # no budget begins so
-
-
-def request_of(recipe: Recipe) -> DatasetRequest:
-    """What to load for a recipe; two equal requests load once."""
-    wanted = recipe.dataset
-    return DatasetRequest(wanted.name, wanted.validation, recipe.seed, wanted.image_size)
-
-
-def _resolve(recipe: Recipe) -> Recipe:
-    """Write down what `auto` means here, so that a resumed run computes as the first did."""
-    device = choose_device(recipe.device)
-    workers, threads = share_cores(recipe.zoo.runs, usable_cores())
-    if device.type != "cpu":
-        workers, threads = 1, usable_cores()
-    if recipe.zoo.workers:
-        workers, threads = recipe.zoo.workers, max(1, usable_cores() // recipe.zoo.workers)
-    zoo = {
-        "workers": workers,
-        "threads": recipe.zoo.threads or threads,
-        "precision": choose_precision(recipe.zoo.precision, device),
-    }
-    evaluation = {"precision": choose_precision(recipe.evaluation.precision, device)}
-    return recipe.model_copy(
-        update={
-            "device": device.type,
-            "zoo": recipe.zoo.model_copy(update=zoo),
-            "evaluation": recipe.evaluation.model_copy(update=evaluation),
-        }
-    )

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import weightsmith
 from weightsmith.architectures import Architecture
 from weightsmith.engines.local import LocalEngine
-from weightsmith.ensemble import TrainingPlan, choose_device, choose_precision
+from weightsmith.ensemble import choose_device
 from weightsmith.environment import command_line
 from weightsmith.errors import ArtifactError, Diverged
 from weightsmith.files import exclusive_lock
 from weightsmith.interruption import check_interrupted
 from weightsmith.layout import Weights
 from weightsmith.objectives.transition import transition_loss, transition_pairs
-from weightsmith.pipeline.folder import RunFolder, request_of
+from weightsmith.pipeline.folder import RunFolder
 from weightsmith.pipeline.measure import measure_run
 from weightsmith.pipeline.metrics import MetricsLog
+from weightsmith.pipeline.planning import requests_of
 from weightsmith.report import write_report
 from weightsmith.seeds import derive_seed
-from weightsmith.settings.recipe import Recipe
+from weightsmith.settings.recipe import Recipe, require_one_form
 from weightsmith.synthesizer import Part, Synthesizer
 from weightsmith.training import Trainer, TrainingProgress
 from weightsmith.zoo import Zoo
-from weightsmith.zoo.build import EpochReport, RunTask, build_zoo, divergences
+from weightsmith.zoo.build import Engine, EpochReport, build_zoo, divergences
 
 
 class Reporter(Protocol):
@@ -36,7 +39,7 @@ class Reporter(Protocol):
 
     def stage(self, title: str, total: int) -> None: ...
 
-    def advance(self, text: str, by: int = 1) -> None: ...
+    def advance(self, text: str, by: int = 1, fresh: bool = True) -> None: ...
 
     def note(self, text: str) -> None: ...
 
@@ -47,7 +50,7 @@ class Silent:
     def stage(self, title: str, total: int) -> None:
         pass
 
-    def advance(self, text: str, by: int = 1) -> None:
+    def advance(self, text: str, by: int = 1, fresh: bool = True) -> None:
         pass
 
     def note(self, text: str) -> None:
@@ -61,42 +64,45 @@ def architecture_of(run: RunFolder) -> Architecture:
     return Architecture(wanted.name, shape, classes, wanted.options, typed_by_user=run.typed_by_user)
 
 
-def build_stage(run: RunFolder, reporter: Reporter) -> None:
-    """Train the recipe's runs and capture their trajectories."""
-    settings, recipe = run.recipe.zoo, run.recipe
-    plan = TrainingPlan(
-        settings.epochs,
-        settings.batch_size,
-        settings.optimizer,
-        settings.learning_rate,
-        choose_precision(settings.precision, choose_device(recipe.device)),
-    )
-    architecture = architecture_of(run)
+EngineFactory = Callable[[Recipe], Engine]
 
-    def task(index: int) -> RunTask:
-        state = run.zoo / "unfinished" / f"run-{index}.safetensors"
-        return RunTask(index, recipe.seed, architecture, request_of(recipe), plan, recipe.device, state)
 
-    def report(epoch: EpochReport) -> None:
-        accuracy = epoch.metrics["accuracy"]
-        shown = "" if accuracy is None else f", validation accuracy {accuracy:.4f}"
-        reporter.advance(f"run {epoch.run}: epoch {epoch.epoch} of {epoch.epochs}{shown}")
+def local_engine(recipe: Recipe) -> Engine:
+    """Processes of this machine, as many as a resolved recipe says."""
+    return LocalEngine(recipe.zoo.workers, recipe.zoo.threads)
 
-    provenance = {
-        "architecture": architecture.to_json(),
-        "dataset": {"name": recipe.dataset.name, "fingerprint": run.dataset.fingerprint},
-        "training": settings.model_dump(mode="json"),
-        "measured_on": "validation",
-        "weightsmith": weightsmith.__version__,
-        "command": command_line(),
-    }
-    missing = settings.runs - (len(Zoo.open(run.zoo).runs) if (run.zoo / "zoo.json").exists() else 0)
-    if missing > 0:
-        reporter.stage(f"training {missing} networks ({architecture.name})", missing * settings.epochs)
-    engine = LocalEngine(settings.workers, settings.threads)
-    zoo = build_zoo(run.zoo, [task(i) for i in range(settings.runs)], engine, provenance, report)
+
+def build_stage(run: RunFolder, reporter: Reporter, engine: EngineFactory = local_engine) -> None:
+    """Train the recipe's runs and capture their trajectories, on the engine that is made for them."""
+    settings = run.recipe.zoo
+    provenance = {"weightsmith": weightsmith.__version__, "command": command_line()}
+    progress = _Progress(reporter, settings.epochs)
+    zoo = build_zoo(run.zoo, run.plan.tasks, engine(run.recipe), provenance, progress.epoch, progress.begin)
     for reason in divergences(zoo).values():
         reporter.note(f"{reason}; kept up to its last good epoch")
+
+
+class _Progress:
+    """Tells the reporter of epochs, and how many networks a second they come to."""
+
+    def __init__(self, reporter: Reporter, epochs: int) -> None:
+        self._reporter, self._epochs = reporter, epochs
+        self._done, self._started = 0, time.monotonic()
+
+    def begin(self, missing: int) -> None:
+        self._started = time.monotonic()
+        if missing:
+            self._reporter.stage(f"training {missing:,} networks, {self._epochs} epochs each", missing * self._epochs)
+
+    def epoch(self, epoch: EpochReport) -> None:
+        who = f"run {epoch.run}" if epoch.networks == 1 else f"{epoch.networks} runs from {epoch.run}"
+        shown = "" if epoch.accuracy is None else f", validation accuracy {epoch.accuracy:.4f}"
+        done = epoch.networks * epoch.epochs
+        self._done += 0 if epoch.resumed else done
+        rate = self._done / self._epochs / max(1e-9, time.monotonic() - self._started)
+        speed = f", {rate:.3g} networks/s" if self._done else ""
+        text = f"{who}: epoch {epoch.epoch} of {self._epochs}{shown}{speed}"
+        self._reporter.advance(text, done, fresh=not epoch.resumed)
 
 
 def train_stage(run: RunFolder, reporter: Reporter) -> None:
@@ -171,7 +177,7 @@ def _provenance(run: RunFolder, trainer: Trainer) -> dict[str, Any]:
     targets, progress = trainer.examples["next"], trainer.progress
     return {
         "recipe": run.recipe.name,
-        "data set": asdict(request_of(run.recipe)),
+        "data set": asdict(requests_of(run.recipe)[0]),
         "data set fingerprint": run.dataset.fingerprint,
         "epochs": progress.epoch,
         "updates": progress.updates,
@@ -219,21 +225,35 @@ STAGES: Mapping[str, Stage] = {
 
 
 def run_pipeline(
-    recipe: Recipe, folder: Path | str, *, until: str = "report", reporter: Reporter | None = None
+    recipe: Recipe,
+    folder: Path | str,
+    *,
+    until: str = "report",
+    reporter: Reporter | None = None,
+    engine: EngineFactory = local_engine,
 ) -> RunFolder:
-    """Run the stages up to `until`, going on where an earlier call stopped."""
-    run = RunFolder.prepare(Path(folder), recipe)
-    complete(run, until=until, reporter=reporter)
+    """Run the stages up to `until`, going on where an earlier call stopped; the zoo is built on the engine given.
+
+    Raises `BadInput` for a recipe that varies what the later stages hold fixed.
+    """
+    if until != "zoo":
+        require_one_form(recipe)
+    reporter = reporter or Silent()
+    run = RunFolder.prepare(Path(folder), recipe, reporter.note)
+    complete(run, until=until, reporter=reporter, engine=engine)
     return run
 
 
-def complete(run: RunFolder, *, until: str = "report", reporter: Reporter | None = None) -> None:
+def complete(
+    run: RunFolder, *, until: str = "report", reporter: Reporter | None = None, engine: EngineFactory = local_engine
+) -> None:
     """Do what is missing of a run up to the stage `until`; one process at a time.
 
     Raises `EnvironmentFault` when another process is at work on it.
     """
     with exclusive_lock(run.path / ".lock", f"the run {run.path}"):
         for stage in STAGES.values():
-            stage.do(run, reporter or Silent())
+            do = partial(build_stage, engine=engine) if stage.name == "zoo" else stage.do
+            do(run, reporter or Silent())
             if stage.name == until:
                 return

@@ -16,7 +16,8 @@ from weightsmith.settings.nodes import (
     Scalar,
     read_yaml,
 )
-from weightsmith.settings.recipe import NamedSettings, OptionedSettings, section
+from weightsmith.settings.recipe import section
+from weightsmith.settings.sections import NamedSettings, OptionedSettings
 
 _MAX_CHARACTERS = 100_000
 

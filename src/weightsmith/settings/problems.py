@@ -13,8 +13,9 @@ from weightsmith.errors import RecipeError
 from weightsmith.settings.nodes import COMMAND_LINE, Mapping, Node, Path, Problem, Refused, Scalar
 from weightsmith.settings.nodes import Sequence as NodeSequence
 from weightsmith.settings.options import OPTIONS
-from weightsmith.settings.recipe import OptionedSettings, Recipe, section
+from weightsmith.settings.recipe import Recipe, section
 from weightsmith.settings.registry import nearest
+from weightsmith.settings.sections import OptionedSettings
 
 _EXPECTED = {
     "int_type": "an integer",
@@ -42,11 +43,20 @@ def problems_of(error: ValidationError, tree: Mapping) -> list[Problem]:
     """What pydantic found wrong with the plain data of `tree`, without what lies under a place already refused."""
     problems = []
     for details in error.errors(include_url=False):
-        path = tuple(part for part in details["loc"] if part != "[key]")
+        path = _written_path(tree, tuple(part for part in details["loc"] if part != "[key]"))
         node, line = _find(tree, path)
         if not isinstance(node, Refused):
             problems.append(Problem(path, line, _text(details, path, tree, node)))
     return problems
+
+
+def _written_path(tree: Mapping, path: Path) -> Path:
+    """The path as it was written: a list of values stands for a spread with these `choices`."""
+    if "choices" in path:
+        before = path[: path.index("choices")]
+        if isinstance(_find(tree, before)[0], NodeSequence):
+            return before + path[len(before) + 1 :]
+    return path
 
 
 def dotted(path: Path) -> str:

@@ -2,149 +2,61 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from weightsmith.settings.architectures import ARCHITECTURES
-from weightsmith.settings.nodes import Scalar
-from weightsmith.settings.options import validate_options
-from weightsmith.settings.registry import CODECS, DATASETS, GENERATORS, nearest
-from weightsmith.settings.scalars import (
-    Integer,
-    Number,
-    Text,
-    read_free,
-    read_mapping,
-    read_optional_integer,
-    read_text,
-    refuse,
+from weightsmith.errors import BadInput
+from weightsmith.settings.registry import CODECS, GENERATORS, nearest
+from weightsmith.settings.scalars import Integer, Text, Truth, read_mapping, refuse
+from weightsmith.settings.sections import (
+    ArchitectureSettings,
+    Choice,
+    Count,
+    CountOrZero,
+    DatasetSettings,
+    Decay,
+    Device,
+    FolderName,
+    FreeOptions,
+    Momentum,
+    Optimizer,
+    OptionedSettings,
+    Precision,
+    Rate,
+    Settings,
 )
-
-Count = Annotated[Integer, Field(ge=1, le=2**31 - 1)]
-CountOrZero = Annotated[Integer, Field(ge=0, le=2**31 - 1)]
-Rate = Annotated[Number, Field(gt=0)]
-Choice = BeforeValidator(read_text)
-Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Choice]
-Precision = Annotated[Literal["auto", "bf16", "fp32"], Choice]
-# Letters, digits, dot, dash and underscore, beginning with a letter or digit: never a way out of a folder.
-FolderName = Annotated[Text, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-FreeOptions = Annotated[dict[str, Any], BeforeValidator(read_mapping)]
-_CALLABLE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-
-
-def is_dataset_path(name: str) -> bool:
-    """Whether a data set's name is a path (a folder or a .npz file) and not a registered name."""
-    return name.endswith(".npz") or name.startswith(("~", ".")) or "/" in name or "\\" in name
-
-
-class Settings(BaseModel):
-    """A section: strict, closed, frozen; given as nothing, all of its defaults."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_default=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_nothing(cls, value: Any) -> Any:
-        return read_mapping(value)
-
-
-class NamedSettings(Settings):
-    """A section with a name; the bare name stands for it."""
-
-    registered: ClassVar[tuple[str, ...]] = ()
-    kind: ClassVar[str] = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_bare_name(cls, value: Any) -> Any:
-        bare = isinstance(value, str) or (isinstance(value, Scalar) and not value.is_nothing)
-        return {"name": value} if bare else value
-
-    @field_validator("name", check_fields=False)
-    @classmethod
-    def _know_name(cls, name: str) -> str:
-        if name not in cls.registered and not cls._is_own(name):
-            near = nearest(name, cls.registered)
-            hint = f"the nearest is {near!r}" if near else ""
-            refuse(f"{' or '.join(filter(None, [', '.join(cls.registered), cls._own_form()]))}", hint)
-        return name
-
-    @classmethod
-    def _is_own(cls, name: str) -> bool:
-        return False
-
-    @classmethod
-    def _own_form(cls) -> str:
-        return ""
-
-
-class OptionedSettings(NamedSettings):
-    """A named section whose options are checked by the model of that name."""
-
-    @field_validator("options", check_fields=False)
-    @classmethod
-    def _check_options(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        name = info.data.get("name")
-        return validate_options(cls.kind, name, options) if name in cls.registered else read_free(options)
-
-
-class DatasetSettings(NamedSettings):
-    """What the networks learn."""
-
-    registered = tuple(DATASETS)
-    name: Text = Field(
-        default="mnist",
-        description="A registered data set, or the path of a folder of images by class or of a .npz file.",
-    )
-    validation: Count = Field(
-        default=5000,
-        description="Images cut from the training images, by seed, for selection; at most a quarter is taken.",
-    )
-    image_size: Annotated[Annotated[int, Field(ge=4, le=1024)] | None, BeforeValidator(read_optional_integer)] = Field(
-        default=None, description="Height and width in pixels to which images are resized; null keeps them."
-    )
-
-    @classmethod
-    def _is_own(cls, name: str) -> bool:
-        return is_dataset_path(name)
-
-    @classmethod
-    def _own_form(cls) -> str:
-        return "a path (a folder in this one is ./NAME)"
-
-
-class ArchitectureSettings(OptionedSettings):
-    """The network whose weights are generated."""
-
-    registered = tuple(ARCHITECTURES)
-    kind = "architecture"
-    name: Text = Field(default="target_cnn", description="A registered architecture, or module:callable.")
-    options: FreeOptions = Field(default={}, description="Its options, or the keyword arguments of module:callable.")
-
-    @classmethod
-    def _is_own(cls, name: str) -> bool:
-        return _CALLABLE.fullmatch(name) is not None
-
-    @classmethod
-    def _own_form(cls) -> str:
-        return "module:callable"
+from weightsmith.settings.vary import VarySettings
 
 
 class ZooSettings(Settings):
     """The population of networks that is trained."""
 
     runs: Count = Field(default=3, description="Independently initialised training runs.")
-    epochs: Count = Field(
-        default=5, description="Passes over the training images in each run; each gives a checkpoint."
+    epochs: Count = Field(default=5, description="Passes over the training images in each run.")
+    capture_steps: CountOrZero = Field(
+        default=0,
+        description="Optimizer steps between checkpoints, besides those at the ends of epochs; a checkpoint's step "
+        "then counts optimizer steps. 0 keeps those at the ends of epochs alone, and counts epochs.",
     )
     batch_size: Count = Field(default=128, description="Images in a training step.")
-    optimizer: Annotated[Literal["adam", "sgd"], Choice] = Field(
-        default="adam", description="What trains the networks."
-    )
+    optimizer: Optimizer = Field(default="adam", description="What trains the networks.")
     learning_rate: Rate = Field(default=1e-3, description="Step size of the optimizer.")
+    weight_decay: Decay = Field(default=0.0, description="L2 penalty that the optimizer adds to the gradient.")
+    momentum: Momentum = Field(default=0.9, description="Momentum of sgd; adam has its own.")
+    shared_batches: Truth = Field(
+        default=False,
+        description="Whether all runs see the same batches, which is faster; else each its own.",
+    )
     precision: Precision = Field(default="auto", description="Arithmetic of training; auto chooses for the machine.")
+    method: Annotated[Literal["auto", "loop", "stacked", "vmap"], Choice] = Field(
+        default="auto",
+        description="How networks are trained at once: one by one (loop), multilayer perceptrons as stacked matrix "
+        "products (stacked), any by vmap; auto measures. What a method cannot compute is trained one by one.",
+    )
+    group_size: CountOrZero = Field(
+        default=0, description="Networks that one worker trains at once, for methods other than loop; 0 measures."
+    )
     workers: CountOrZero = Field(default=0, description="Processes that train at once; 0 chooses for the machine.")
     threads: CountOrZero = Field(default=0, description="Threads of each worker; 0 chooses for the machine.")
 
@@ -210,6 +122,7 @@ class Recipe(Settings):
     dataset: DatasetSettings = Field(default=DatasetSettings(), description="What the networks learn.")
     architecture: ArchitectureSettings = Field(default=ArchitectureSettings(), description="The networks.")
     zoo: ZooSettings = Field(default=ZooSettings(), description="The population of networks that is trained.")
+    vary: VarySettings = Field(default=VarySettings(), description="What differs from run to run.")
     codec: CodecSettings = Field(default=CodecSettings(), description="How weights become tokens and tokens weights.")
     generator: GeneratorSettings = Field(default=GeneratorSettings(), description="The model that generates tokens.")
     training: TrainingSettings = Field(default=TrainingSettings(), description="How the generator is trained.")
@@ -217,8 +130,24 @@ class Recipe(Settings):
         default=EvaluationSettings(), description="How generated networks are measured."
     )
 
+    @model_validator(mode="after")
+    def _varied_options_fit(self) -> Recipe:
+        self.vary.check_options(self.architecture)
+        return self
+
 
 def section(name: str) -> type[Settings] | None:
     """The model of a section of `Recipe`, or None for a single value or an unknown name."""
     found = Recipe.model_fields[name].annotation if name in Recipe.model_fields else None
     return found if isinstance(found, type) and issubclass(found, Settings) else None
+
+
+def require_one_form(recipe: Recipe) -> None:
+    """Raise `BadInput` for a recipe whose zoo is of several forms or data sets, which generators cannot learn from."""
+    mixed = [name for name in ("dataset", "architecture", "options") if name in recipe.vary.named]
+    if mixed:
+        raise BadInput(
+            f"recipe {recipe.name!r} varies {', '.join(mixed)}, and generators are trained on one architecture and "
+            "data set",
+            "build its zoo with `weightsmith zoo build`, or give a recipe that does not vary them",
+        )

@@ -56,9 +56,9 @@ def read_integer(value: Any) -> Any:
     refuse("an integer", _intended_integer(value))
 
 
-def read_optional_integer(value: Any) -> Any:
-    """An integer, or nothing (`null`)."""
-    return None if isinstance(value, Scalar) and value.is_nothing else read_integer(value)
+def read_optional(value: Any) -> Any:
+    """`null` as nothing; anything else is left to the field."""
+    return None if isinstance(value, Scalar) and value.is_nothing else value
 
 
 def read_number(value: Any) -> Any:
