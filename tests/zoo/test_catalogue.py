@@ -145,3 +145,38 @@ def test_many_rows_are_fast() -> None:
     catalogue = Catalogue(rows(20_000))
     assert 0 < len(catalogue.find("accuracy > 0.5 and step = 5")) < 4_000
     assert time.perf_counter() - started < 5
+
+
+def test_plain_values_in_extra_are_columns() -> None:
+    extras: list[dict[str, object]] = [
+        {"optimizer": "adam", "learning_rate": 0.001, "good": True, "tags": ["a"], "layers": {"n": 2}, "none": None},
+        {"optimizer": "sgd", "learning_rate": 0.1, "good": False, "big": 2**80, "huge": 10**400, "\n": 1, "": 2},
+        {},
+    ]
+    catalogue = Catalogue([Row(i, i, 0, 0, {}, extra, "", "", 0, "") for i, extra in enumerate(extras)])
+    assert catalogue.columns[7:] == ("optimizer", "learning_rate", "good", "big", "huge")
+    assert catalogue.find("optimizer = 'adam' and learning_rate < 0.01") == [0]
+    assert catalogue.find("good") == [0]
+    assert catalogue.find("not good") == [1]
+    assert catalogue.find("optimizer is null") == [2]
+    assert catalogue.find("big > 1e20") == [1]
+    assert catalogue.find("huge is null") == [0, 1, 2]
+
+
+def test_own_columns_win_over_metrics_and_these_over_extra() -> None:
+    extra = {"RUN": "x", "accuracy": "high", "Accuracy": "higher", "metrics.step": "text", "plain": 1}
+    catalogue = Catalogue([Row(0, 5, 0, 0, {"accuracy": 0.5, "step": 7.0}, extra, "", "", 0, "")])
+    assert catalogue.columns[7:] == (
+        *("accuracy", "metrics.step", "extra.RUN", "extra.accuracy", "extra.extra.Accuracy"),
+        *("extra.metrics.step", "plain"),
+    )
+    assert catalogue.find('run = 5 and accuracy = 0.5 and "metrics.step" = 7 and "extra.RUN" = \'x\' and plain') == [0]
+    assert catalogue.find("\"extra.accuracy\" = 'high' and \"extra.extra.Accuracy\" = 'higher'") == [0]
+
+
+def test_more_entries_than_a_table_holds_are_said_to_be_left_out() -> None:
+    extra = {f"e{i}": i for i in range(3000)}
+    catalogue = Catalogue([Row(0, 0, 0, 0, {"accuracy": 1.0}, extra, "", "", 0, "")])
+    assert catalogue.find("accuracy = 1 and e0 = 0 and e1898 = 1898") == [0]
+    with pytest.raises(BadInput, match="1101 entries of extra, such as 'e1899', have no column"):
+        catalogue.find("e1899 = 1899")

@@ -16,7 +16,7 @@ from weightsmith.checkpoint import read_checkpoint
 from weightsmith.errors import ArtifactError, BadInput, LayoutMismatch
 from weightsmith.hashed import write_sealed_json
 from weightsmith.layout import Layout, Weights
-from weightsmith.zoo import Row, RowInfo, Zoo, store
+from weightsmith.zoo import Row, RowInfo, Zoo, reader
 
 PROVENANCE = {"architecture": {"name": "mlp"}, "command": "weightsmith zoo build"}
 
@@ -249,19 +249,19 @@ def test_damage_is_found_when_a_row_is_read(path: Path) -> None:
 
 
 def test_few_segments_stay_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_OPEN_SEGMENTS", 2)
+    monkeypatch.setattr(reader, "_OPEN_SEGMENTS", 2)
     zoo = Zoo.open(path)
     for row in (zoo.rows[0], zoo.rows[2], zoo.rows[4], zoo.rows[1], zoo.rows[2]):
         zoo.read([row])
-        assert len(zoo._open) <= 2
-    assert list(zoo._open) == [zoo.rows[0].segment, zoo.rows[2].segment]
+        assert len(zoo._reader._open) <= 2
+    assert list(zoo._reader._open) == [zoo.rows[0].segment, zoo.rows[2].segment]
 
 
 def test_opening_reads_no_row(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("a segment was opened")
 
-    monkeypatch.setattr(store, "SegmentFile", refuse)
+    monkeypatch.setattr(reader, "SegmentFile", refuse)
     assert len(Zoo.open(path)) == 6
 
 
@@ -307,3 +307,34 @@ def test_the_log_holds_what_the_format_page_says(path: Path) -> None:
     line = json.loads((path / "records.jsonl").read_text().splitlines()[0])["record"]
     assert set(line) == {"kind", "file", "bytes", "header_sha256", "layout", "rows", "quarantined"}
     assert set(line["rows"][0]) == {"run", "step", "seed", "metrics", "extra", "sha256"}
+
+
+@pytest.mark.parametrize("size", [None, 1, 2, 100])
+def test_batches_are_all_rows_in_order(path: Path, size: int | None) -> None:
+    with Zoo.writer(path) as writer:
+        writer.append(*trained(range(70, 72), range(2), width=9), {})
+    zoo = Zoo.open(path)
+    batches = list(zoo.batches(size=size))
+    assert [row for _, rows in batches for row in rows] == zoo.rows
+    for weights, rows in batches:
+        assert_equal(weights, zoo.read(rows))
+        assert len(rows) <= (size or 100)
+    chosen = [zoo.rows[3], zoo.rows[0]]
+    assert [rows for _, rows in zoo.batches(chosen, size=1)] == [[row] for row in chosen]
+    assert list(zoo.batches([])) == []
+
+
+def test_memory_of_what_was_read_is_given_back(tmp_path: Path) -> None:
+    """Eight times what may stay resident, read one by one: the memory of this process does not follow."""
+    layout = Layout.of(nn.Linear(1000, 2000))  # 8 MB
+    path = tmp_path / "zoo"
+    Zoo.create(path, {})
+    with Zoo.writer(path) as writer:
+        for run in range(8):
+            rows = [RowInfo(run, step, 0) for step in range(4)]
+            writer.append(Weights.generated(layout, torch.full((4, layout.parameters), float(run))), rows, {})
+    zoo, resident = Zoo.open(path), []
+    for weights, _ in zoo.batches(size=1):
+        assert float(weights.vectors[0, -1]) >= 0
+        resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6)
+    assert max(resident[16:]) - resident[4] < 60, "256 MB were read"

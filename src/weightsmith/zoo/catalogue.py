@@ -4,38 +4,50 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from weightsmith.errors import BadInput
+from weightsmith.zoo.columns import Column, columns_of
 from weightsmith.zoo.rows import Row
 
-_OWN_COLUMNS = ("row", "run", "step", "seed", "layout", "segment", "sha256")
+_OWN = tuple(
+    Column(name, "own", {"row": "index"}.get(name, name))
+    for name in ("row", "run", "step", "seed", "layout", "segment", "sha256")
+)
 _FUNCTIONS = (
     *("abs", "round", "min", "max", "length", "lower", "upper", "like", "glob", "coalesce", "ifnull", "nullif", "iif"),
     *("instr", "substr", "typeof"),
 )
-_MAX_METRICS = 1900  # SQLite holds 2,000 columns
+_MAX_COLUMNS = 1900  # SQLite holds 2,000
 _MAX_TEXT_BYTES = 1_000_000
 
 
 class Catalogue:
-    """Rows as a table with the columns row, run, step, seed, layout, segment, sha256 and one a metric.
+    """Rows as a table with the columns row, run, step, seed, layout, segment, sha256; metrics; plain values in `extra`.
 
-    A metric whose name is taken, upper and lower case being one, is called `metrics.NAME`.
+    A name that is taken is called `metrics.NAME` or `extra.NAME`, see `columns_of`. Where there are more than a table
+    holds, the last entries of `extra` have no column.
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
-        if len(metrics) > _MAX_METRICS:
+        columns = columns_of(rows, _OWN)
+        metrics = sum(column.origin == "metrics" for column in columns)
+        if metrics > _MAX_COLUMNS:
             raise BadInput(
-                f"{len(metrics)} different metrics are more than the {_MAX_METRICS} that a condition can search",
+                f"{metrics} different metrics are more than the {_MAX_COLUMNS} that a condition can search",
                 "filter zoo.rows in Python",
             )
-        self.columns = _column_names(metrics)
+        self._left_out = columns[len(_OWN) + _MAX_COLUMNS :]
+        self._columns = columns[: len(_OWN) + _MAX_COLUMNS]
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
-        self._fill(rows, metrics)
+        self._fill(rows)
         self._database.execute("PRAGMA query_only = ON")
         self._database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_TEXT_BYTES)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(column.name for column in self._columns)
 
     def find(self, where: str) -> list[int]:
         """Indexes, ascending, of the rows for which the SQL expression `where` holds.
@@ -50,7 +62,7 @@ class Catalogue:
         except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
             raise BadInput(
                 f"condition {where!r} cannot be used: {error}",
-                f"compare these columns: {', '.join(self.columns)}; put text in single quotes",
+                f"compare these columns: {', '.join(self.columns)}; put text in single quotes{self._lacking()}",
             ) from None
         finally:
             self._database.set_authorizer(None)
@@ -63,11 +75,17 @@ class Catalogue:
             if quoted.replace('""', '"').lower() not in known:
                 raise ValueError(f"no such column: {quoted}")
 
-    def _fill(self, rows: Sequence[Row], metrics: Sequence[str]) -> None:
+    def _lacking(self) -> str:
+        if not self._left_out:
+            return ""
+        return f"; {len(self._left_out)} entries of extra, such as {self._left_out[0].key!r}, have no column"
+
+    def _fill(self, rows: Sequence[Row]) -> None:
         names = ", ".join('"' + column.replace('"', '""') + '"' for column in self.columns[1:])
         self._database.execute(f"CREATE TABLE networks (row INTEGER PRIMARY KEY, {names})")
-        marks = ", ".join("?" * len(self.columns))
-        self._database.executemany(f"INSERT INTO networks VALUES ({marks})", _values(rows, metrics))
+        marks = ", ".join("?" * len(self._columns))
+        values = (tuple(column.value(row) for column in self._columns) for row in rows)
+        self._database.executemany(f"INSERT INTO networks VALUES ({marks})", values)
         self._database.commit()
 
 
@@ -85,21 +103,3 @@ class _Authorizer:
         if action == sqlite3.SQLITE_FUNCTION:
             allowed = second is not None and second.lower() in _FUNCTIONS
         return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
-
-
-def _column_names(metrics: Sequence[str]) -> tuple[str, ...]:
-    columns = list(_OWN_COLUMNS)
-    taken = set(columns)
-    for name in metrics:
-        column = name
-        while column.lower() in taken:
-            column = f"metrics.{column}"
-        taken.add(column.lower())
-        columns.append(column)
-    return tuple(columns)
-
-
-def _values(rows: Sequence[Row], metrics: Sequence[str]) -> Iterable[tuple[object, ...]]:
-    for row in rows:
-        own = (row.index, row.run, row.step, row.seed, row.layout, row.segment, row.sha256)
-        yield own + tuple(row.metrics.get(name) for name in metrics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,6 +47,12 @@ class SegmentFile:
         # As bytes, not as numbers: a tensor in the file need not start where its dtype would like to.
         self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
         self._starts = [(entry.start, entry.end - entry.start) for entry in header.tensors.values()]
+
+    def release(self) -> None:
+        """Give back the memory of what was read: the file stays mapped, and is read again where it is wanted."""
+        mapping = getattr(self._bytes, "_mmap", None)
+        if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            mapping.madvise(mmap.MADV_DONTNEED)
 
     @property
     def size(self) -> int:

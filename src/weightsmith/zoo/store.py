@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from weightsmith.errors import ArtifactError, BadInput
 from weightsmith.files import LEFTOVER_PREFIX, exclusive_lock, require_writable_folder, sweep_leftovers
@@ -20,6 +17,7 @@ from weightsmith.layout import Layout, Weights
 from weightsmith.zoo.catalogue import Catalogue
 from weightsmith.zoo.export import export_rows
 from weightsmith.zoo.ledger import SEGMENTS, SegmentRecord, read_ledger
+from weightsmith.zoo.reader import Reader
 from weightsmith.zoo.rows import Quarantined, Row, Run, require_json
 from weightsmith.zoo.segment import SegmentFile
 from weightsmith.zoo.splits import split_runs
@@ -28,7 +26,6 @@ from weightsmith.zoo.writer import ZooWriter
 SCHEMA = "weightsmith.zoo/1"
 LOCK = ".lock"
 MANIFEST = "zoo.json"
-_OPEN_SEGMENTS = 64  # each holds a file open
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Zoo:
         self._rows: list[Row] = []
         self._identities: dict[tuple[Run, int], int] = {}
         self._runs: dict[Run, list[int]] = {}
-        self._open: OrderedDict[str, SegmentFile] = OrderedDict()
+        self._reader = Reader(path / SEGMENTS, self._records)
         for record in records:
             self.add_segment(record)
 
@@ -115,6 +112,11 @@ class Zoo:
         return len(self._records)
 
     @property
+    def bytes(self) -> int:
+        """How large the segments are together."""
+        return sum(record.bytes for record in self._records.values())
+
+    @property
     def quarantined(self) -> list[Quarantined]:
         """The networks that were refused, each with its reason."""
         return [row for record in self._records.values() for row in record.quarantined]
@@ -123,7 +125,7 @@ class Zoo:
     def layouts(self) -> dict[str, Layout]:
         """The layouts in this zoo by fingerprint."""
         first = {record.layout: record.file for record in reversed(self._records.values())}
-        return {layout: self._segment(file).contents.layout for layout, file in reversed(first.items())}
+        return {layout: self._reader.segment(file).contents.layout for layout, file in reversed(first.items())}
 
     def has(self, run: Run, step: int) -> bool:
         """Whether a network of this run and step is stored."""
@@ -155,17 +157,23 @@ class Zoo:
         foreign = next((row for row in rows if row not in self._rows[row.index : row.index + 1]), None)
         if foreign is not None:
             raise BadInput(f"run {foreign.run!r}, step {foreign.step} is not a row of {self.path}", "use zoo.rows")
-        layout = self._segment(rows[0].segment).contents.layout
-        places: dict[str, list[int]] = {}
-        for place, row in enumerate(rows):
-            places.setdefault(row.segment, []).append(place)
-        integers = {t.name: torch.empty(len(rows), *t.shape, dtype=t.torch_dtype) for t in layout.integer}
-        weights = Weights(layout, torch.empty(len(rows), layout.parameters, dtype=layout.dtype), integers)
-        for file, targets in places.items():
-            segment = self._segment(file)
-            layout.require_same(segment.contents.layout, f"segment {file}")
-            segment.read_into([rows[place].position for place in targets], weights, targets)
-        return weights
+        return self._reader.read(rows)
+
+    def batches(
+        self, rows: Sequence[Row] | None = None, size: int | None = None
+    ) -> Iterator[tuple[Weights, list[Row]]]:
+        """These rows (all, without any) in order, some at a time: `size` networks, or about 32 MB, of one layout each.
+
+        Memory does not grow with the zoo. Raises what `read` raises.
+        """
+        batch: list[Row] = []
+        for row in self._rows if rows is None else rows:
+            if batch and (row.layout != batch[0].layout or len(batch) >= (size or self._reader.batch_size(batch[0]))):
+                yield self.read(batch), batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield self.read(batch), batch
 
     def trajectory(self, run: Run) -> tuple[Weights, list[Row]]:
         """The networks of one run, `[step, parameters]`, in the order of their steps. Raises `BadInput`."""
@@ -176,14 +184,14 @@ class Zoo:
 
     def provenance(self, row: Row) -> Mapping[str, Any]:
         """What the row shares with its segment: architecture, data set, settings, versions, command."""
-        return self._segment(row.segment).contents.provenance
+        return self._reader.segment(row.segment).contents.provenance
 
     def split_runs(self, parts: Mapping[str, float | int], seed: int) -> dict[str, list[Run]]:
         """Disjoint runs for named parts, as counts or as fractions; see `splits.split_runs`."""
         return split_runs(self.runs, parts, seed)
 
     def export(self, folder: Path | str, format: str = "safetensors", rows: Sequence[Row] | None = None) -> list[Path]:
-        """Write one checkpoint file a row, and an `index.csv`; see `export.export_rows`."""
+        """Write one checkpoint file a row and an `index.csv`, or a Parquet table; see `export.export_rows`."""
         return export_rows(self, Path(folder), format, self._rows if rows is None else rows)
 
     def verify(self, progress: Callable[[int], None] | None = None) -> VerifyReport:
@@ -228,16 +236,6 @@ class Zoo:
     @cached_property
     def _catalogue(self) -> Catalogue:
         return Catalogue(self._rows)
-
-    def _segment(self, file: str) -> SegmentFile:
-        if file not in self._open:
-            record = self._records[file]
-            record.check(self.path / SEGMENTS)
-            self._open[file] = SegmentFile(self.path / SEGMENTS / file)
-            if len(self._open) > _OPEN_SEGMENTS:
-                self._open.popitem(last=False)
-        self._open.move_to_end(file)
-        return self._open[file]
 
     def _verify_segment(self, record: SegmentRecord) -> None:
         segment = SegmentFile(self.path / SEGMENTS / record.file)
