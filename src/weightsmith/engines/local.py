@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import connection
 from typing import Any
 
 import torch
@@ -19,19 +21,20 @@ from weightsmith.errors import EnvironmentFault, Interrupted
 from weightsmith.interruption import check_interrupted
 
 LISTENER_SECONDS = 5.0
+IN_FLIGHT = 2  # tasks a worker: enough that none waits for this process, and few enough to be held in memory
 
 Report = Callable[[Any], None]
 Check = Callable[[], None]
 
 
-def share_cores(runs: int, cores: int) -> tuple[int, int]:
-    """(workers, threads of each) that finish `runs` equal runs soonest on `cores` cores.
+def share_cores(tasks: int, cores: int, speed: Callable[[int], float]) -> tuple[int, int]:
+    """(workers, threads of each) that finish `tasks` equal tasks soonest on `cores` cores.
 
-    With w workers the runs take `ceil(runs / w)` rounds at the speed of `cores // w` threads; the smallest quotient
-    wins, and of equal ones that with most workers, since threads scale less well than processes.
+    With w workers the tasks take `ceil(tasks / w)` rounds at the speed of `cores // w` threads, which `speed` gives;
+    the smallest quotient wins, and of equal ones that with most workers.
     """
-    choices = range(1, max(1, min(runs, cores)) + 1)
-    workers = min(choices, key=lambda w: (-(-runs // w) / (cores // w), -w))
+    choices = range(1, max(1, min(tasks, cores)) + 1)
+    workers = min(choices, key=lambda w: (-(-tasks // w) / speed(cores // w), -w))
     return workers, cores // workers
 
 
@@ -65,25 +68,29 @@ class LocalEngine:
         stop, events = context.Event(), context.Queue()
         listener = threading.Thread(target=_listen, args=(events, report), daemon=True)
         listener.start()
-        pool = ProcessPoolExecutor(
-            min(self.workers, len(tasks)), context, initializer=_start_worker, initargs=(stop, events, self.threads)
-        )
+        workers = min(self.workers, len(tasks))
+        pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(stop, events, self.threads))
         try:
             with pool:
-                pending = {pool.submit(_work, function, task) for task in tasks}
-                yield from _results(pending, stop)
+                submitted = (pool.submit(_work, function, task) for task in tasks)
+                yield from _results(submitted, IN_FLIGHT * workers, stop)
         finally:
             events.put(None)
             listener.join(LISTENER_SECONDS)  # a worker killed while it reports leaves the queue locked for ever
             events.cancel_join_thread()
 
 
-def _results(pending: set[Future[Any]], stop: Any) -> Iterator[Any]:
+def _results(submitted: Iterator[Future[bytes]], limit: int, stop: Any) -> Iterator[Any]:
+    """The results of tasks that are submitted as they are drawn: `limit` at once, and none is held when it is told."""
+    pending: set[Future[bytes]] = set()
     try:
-        while pending:
+        while True:
+            pending.update(islice(submitted, limit - len(pending)))
+            if not pending:
+                return
             done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield pickle.loads(future.result())
+            while done:
+                yield pickle.loads(done.pop().result())
             check_interrupted()
     except BrokenProcessPool:
         check_interrupted()  # the signal may have gone to all processes, as Ctrl-C does
@@ -100,6 +107,7 @@ def _results(pending: set[Future[Any]], stop: Any) -> Iterator[Any]:
 
 _stop: Any = None
 _events: Any = None
+_at_work = threading.Lock()
 
 
 def _start_worker(stop: Any, events: Any, threads: int) -> None:
@@ -107,11 +115,22 @@ def _start_worker(stop: Any, events: Any, threads: int) -> None:
     _stop, _events = stop, events
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and asks the workers to stop
     torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker that waits for tasks would outlive a killed parent for ever; one at work saves its state first."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        with _at_work:
+            os._exit(1)
 
 
 def _work(function: Callable[..., Any], task: Any) -> bytes:
-    # By value: torch would hand tensors over in shared memory, which is small in many containers.
-    return pickle.dumps(function(task, _events.put, _check_stop))
+    with _at_work:
+        # By value: torch would hand tensors over in shared memory, which is small in many containers.
+        return pickle.dumps(function(task, _events.put, _check_stop))
 
 
 def _check_stop() -> None:
