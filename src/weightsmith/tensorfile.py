@@ -55,6 +55,11 @@ class Header:
     sha256: str
 
 
+def can_hold(dtype: torch.dtype) -> bool:
+    """Whether a tensor of this dtype can be written as it is."""
+    return dtype in _NAMES
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> str:
     """Write a safetensors file atomically; equal input gives equal bytes. Returns the SHA-256 of the file.
 

@@ -77,7 +77,18 @@ def sharing_bytes() -> bytes:
     return plain[:start] + directory + end
 
 
+def as_folder() -> bytes:
+    """An archive whose tensor is marked as a folder: torch would give it whatever stood in memory."""
+    data = bytearray(saved({"w": torch.zeros(3)}))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        start = archive.start_dir
+    entry = data.rindex(b"archive/data/0", start)
+    data[entry - 8] |= 0x10  # the lowest byte of the external attributes, eight bytes before the name
+    return bytes(data)
+
+
 HOSTILE: dict[str, Callable[[], bytes]] = {
+    "a tensor is a folder": as_folder,
     "inflates to 200 MB": inflating,
     "compressed": lambda: with_pickle(pickle.dumps({}), zipfile.ZIP_DEFLATED),
     "members share bytes": sharing_bytes,

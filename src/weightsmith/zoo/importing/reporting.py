@@ -1,0 +1,66 @@
+"""What an import comes to, and who is told while it goes on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from weightsmith.errors import BadInput
+from weightsmith.layout import Layout
+from weightsmith.zoo.rows import Quarantined, Run
+
+
+class Progress(Protocol):
+    """Is told how the work goes; a progress bar, a log, or nothing."""
+
+    def stage(self, title: str, total: int) -> None: ...
+
+    def advance(self, text: str, by: int = 1, fresh: bool = True) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+class Silent:
+    """Is told, and says nothing."""
+
+    def stage(self, title: str, total: int) -> None:
+        pass
+
+    def advance(self, text: str, by: int = 1, fresh: bool = True) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """What was not imported, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass
+class ImportReport:
+    """Networks stored now and stored before, and their runs; what was quarantined, cast and skipped; seconds.
+
+    `casts` counts tensors by what was done, as `float64 -> float32`; `layouts` are those of the zoo afterwards.
+    """
+
+    stored: int = 0
+    present: int = 0
+    runs: set[Run] = field(default_factory=set)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    casts: Counter[str] = field(default_factory=Counter)
+    skipped: list[Skipped] = field(default_factory=list)
+    layouts: dict[str, Layout] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def named(name: str, error: BadInput | OSError) -> BadInput:
+    """An error that names the file that it is about."""
+    if isinstance(error, OSError):
+        return BadInput(f"cannot read {name}: {error.strerror or error}", "check the file and its permissions")
+    return error if name in error.message else type(error)(f"{name}: {error.message}", error.remedy)
