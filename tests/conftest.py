@@ -50,7 +50,7 @@ description: A run of seconds on the embedded digits.
 device: cpu
 dataset: {name: digits, image_size: 8}
 architecture: {name: mlp, options: {hidden: [8]}}
-zoo: {runs: 3, epochs: 2, precision: fp32, workers: 1, threads: 1}
+zoo: {runs: 3, epochs: 2, precision: fp32, method: loop, group_size: 1, workers: 1, threads: 1}
 generator: {options: {time_embedding: 8, hidden: 16, layers: 1}}
 training: {budgets: {untrained: 0, converged: 60}, headline: converged}
 evaluation: {inits: 5, steps: 2, precision: fp32}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -17,6 +18,7 @@ from weightsmith.errors import EnvironmentFault
 
 LEFTOVER_PREFIX = ".weightsmith-"
 LEFTOVER_SUFFIX = ".tmp"
+_OWNER = re.compile(r"([0-9]{1,9})-[0-9a-f]{8}")  # process and token
 
 
 def environment_fault(error: OSError, path: Path) -> EnvironmentFault:
@@ -123,9 +125,8 @@ def sweep_leftovers(folder: Path) -> list[Path]:
     swept = []
     prefix = f"{LEFTOVER_PREFIX}{socket.gethostname()}-"
     for path in folder.glob(f"{LEFTOVER_PREFIX}*{LEFTOVER_SUFFIX}"):
-        pid, _, token = path.name.removeprefix(prefix).removesuffix(LEFTOVER_SUFFIX).partition("-")
-        ours = path.name.startswith(prefix) and pid.isdigit() and len(token) == 8
-        if not ours or path.is_symlink() or _process_is_alive(int(pid)):
+        ours = _OWNER.fullmatch(path.name.removesuffix(LEFTOVER_SUFFIX).removeprefix(prefix))
+        if ours is None or path.is_symlink() or _process_is_alive(int(ours[1])):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

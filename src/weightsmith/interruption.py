@@ -27,6 +27,7 @@ def deferred_signals() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        _received.clear()  # it was for this work, and not for what the process does next
 
 
 def check_interrupted() -> None:

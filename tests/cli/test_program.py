@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 
 from weightsmith.architectures import Architecture
 from weightsmith.checkpoint import write_checkpoint
-from weightsmith.cli import networks, runs  # noqa: F401  they add their commands
+from weightsmith.cli import networks, runs, zoos  # noqa: F401  they add their commands
 from weightsmith.cli.app import app
-from weightsmith.settings.loading import shipped_names
+from weightsmith.settings.loading import load_recipe, shipped_names
 
 FORM = Architecture("mlp", (1, 8, 8), 10, {"hidden": [8]})
 REPORT_TORCH = """
@@ -57,7 +57,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_the_commands_of_the_design_are_there() -> None:
     wanted = {("recipes",), ("run",), ("train",), ("report",), ("sample",), ("evaluate",)}
-    assert wanted | {("zoo", name) for name in ("build", "list", "verify", "export")} <= set(ALL_COMMANDS)
+    on_zoos = {("zoo", name) for name in ("build", "import", "list", "show", "verify", "export")}
+    assert wanted | on_zoos <= set(ALL_COMMANDS)
 
 
 @pytest.mark.parametrize("command", ALL_COMMANDS, ids=" ".join)
@@ -82,12 +83,34 @@ def test_recipes_are_listed() -> None:
     assert [line.split()[0] for line in done.stdout.splitlines()] == shipped_names()
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", [name for name in shipped_names() if not load_recipe(name).vary.named])
 def test_dry_run_says_what_would_happen(name: str, tmp_path: Path) -> None:
     done = light("run", name, "--dry-run", "--out", tmp_path / "run")
     assert done.returncode == 0
     assert "# parameters of one network: 421,642" in done.stdout
     assert f"name: {name}" in done.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_zoo_of_many_forms_is_built_and_not_learnt_from(tmp_path: Path) -> None:
+    done = light("zoo", "build", "mnist-zoo", "--runs", "7", "--dry-run", "--out", tmp_path / "run")
+    assert done.returncode == 0
+    assert "# networks: 7 runs of 6 checkpoints each" in done.stdout
+    assert "# varied from run to run: architecture, options, optimizer, learning_rate, weight_decay" in done.stdout
+    done = light("run", "mnist-zoo", "--dry-run", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "varies architecture, options" in done.stderr
+    assert "weightsmith zoo build" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--engine", "rey"], "use local or ray"), (["--address", "auto"], "ray")],
+)
+def test_engines_are_known(tmp_path: Path, options: list[str], said: str) -> None:
+    done = light("zoo", "build", "mnist-zoo", *options, "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert said in done.stderr
     assert not (tmp_path / "run").exists()
 
 

@@ -1,8 +1,7 @@
-"""Commands on networks that exist: sample, evaluate, zoo list, verify and export."""
+"""Commands on networks: sample them from a synthesizer, evaluate those that exist."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from weightsmith.cli.app import app
-from weightsmith.cli.runs import Json, finish, zoo_app
+from weightsmith.cli.documents import print_document
+from weightsmith.cli.runs import Json, finish
 from weightsmith.errors import BadInput, LayoutMismatch
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from weightsmith.layout import Weights
     from weightsmith.synthesizer import Synthesizer
 
-ZooPath = Annotated[Path, typer.Argument(metavar="ZOO", help="Folder of a zoo: a run's zoo/ or samples/.")]
-Where = Annotated[str | None, typer.Option("--where", help="A condition, as 'accuracy > 0.95 and step = 5'.")]
 Typed = Annotated[
     str | None,
     typer.Option(
@@ -92,46 +90,6 @@ def evaluate(
     _measure(names, weights, form, data, as_json)
 
 
-@zoo_app.command("list")
-def zoo_list(zoo: ZooPath, where: Where = None, as_json: Json = False) -> None:
-    """The networks of a zoo, one line each."""
-    from weightsmith.zoo import Zoo
-
-    rows = Zoo.open(zoo).select(where=where)
-    shown = [{"run": row.run, "step": row.step, **row.metrics, "sha256": row.sha256} for row in rows]
-    if as_json:
-        _print_document("zoo", {"networks": len(shown)}, shown)
-        return
-    for entry in shown:
-        numbers = "  ".join(f"{k} {v:.4f}" for k, v in entry.items() if isinstance(v, float))
-        typer.echo(f"run {entry['run']}  step {entry['step']}  {numbers}")
-    typer.echo(f"{len(shown)} networks")
-
-
-@zoo_app.command("verify")
-def zoo_verify(zoo: ZooPath) -> None:
-    """Read every byte of a zoo and check every hash."""
-    from weightsmith.zoo import Zoo
-
-    found = Zoo.open(zoo).verify()
-    typer.echo(f"whole: {found.rows} networks in {found.segments} segments, {found.bytes / 1e6:.1f} MB")
-
-
-@zoo_app.command("export", short_help="Write networks of a zoo as plain files.")
-def zoo_export(
-    zoo: ZooPath,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files; must be new or empty.")],
-    where: Where = None,
-    format: Format = "safetensors",
-) -> None:
-    """Write networks of a zoo as plain files, with a table of what they are."""
-    from weightsmith.zoo import Zoo
-
-    opened = Zoo.open(zoo)
-    paths = opened.export(out, format, opened.select(where=where))
-    typer.echo(f"{len(paths)} files in {out}")
-
-
 def _checkpoint_paths(target: Path) -> list[Path]:
     from weightsmith.checkpoint import SUFFIXES
 
@@ -193,16 +151,9 @@ def _measure(names: list[str], weights: Weights, form: Any, data: Dataset, as_js
             typer.echo(f"{name}: its outputs are not finite, so it has no accuracy", err=True)
     if as_json:
         measured = {"dataset": data.name, "split": "test", "images": len(data.test.images), "precision": precision}
-        _print_document("evaluation", measured, rows)
+        print_document("evaluation", measured, rows)
         return
     typer.echo(f"{len(data.test):,} test images of {data.name} ({precision})")
     for row in rows:
         if row["accuracy"] is not None:
             typer.echo(f"{row['network']}: accuracy {100 * row['accuracy']:.2f} %, loss {row['loss']:.4f}")
-
-
-def _print_document(kind: str, headline: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    from weightsmith.environment import describe_environment
-
-    document = {"schema": "weightsmith.result/1", "kind": kind, "headline": headline, "rows": rows}
-    typer.echo(json.dumps({**document, "environment": describe_environment()}, indent=1, allow_nan=False))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from weightsmith.cli.app import app
-from weightsmith.errors import EnvironmentFault, Interrupted
+from weightsmith.cli.documents import print_document
+from weightsmith.cli.resuming import resumable
+from weightsmith.errors import BadInput, EnvironmentFault
 
 if TYPE_CHECKING:
-    from weightsmith.pipeline import RunFolder
+    from weightsmith.pipeline import EngineFactory, RunFolder
     from weightsmith.settings.recipe import Recipe
+    from weightsmith.zoo.build import Engine
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe (see `recipes`) or a YAML file.")]
 Overrides = Annotated[
@@ -67,9 +67,37 @@ def run(
 
 
 @zoo_app.command("build", short_help="Train the networks of a recipe.")
-def zoo_build(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_run: DryRun = False) -> None:
-    """The first stage of a run: train its networks and capture them after every epoch."""
-    _make(recipe, overrides, out, "zoo", dry_run=dry_run)
+def zoo_build(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    runs: Annotated[int | None, typer.Option(min=1, help="How many runs; the same as zoo.runs=N.")] = None,
+    out: Out = None,
+    engine: Annotated[str, typer.Option(help="local: processes of this machine; ray: a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster: auto, host:port or ray://host:port; without it, Ray here.")
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train the networks of a recipe and capture their weights. The same command again resumes it."""
+    changes = [*(overrides or ()), *([f"zoo.runs={runs}"] if runs else ())]
+    _make(recipe, changes, out, "zoo", dry_run=dry_run, engine=_engine(engine, address))
+
+
+def _engine(name: str, address: str | None) -> EngineFactory | None:
+    """What makes the engine of a resolved recipe; nothing for the local one."""
+    if name == "ray":
+
+        def ray_engine(recipe: Recipe) -> Engine:
+            from weightsmith.engines.ray import RayEngine
+
+            return RayEngine(address, recipe.zoo.threads, gpus=float(recipe.device == "cuda"))
+
+        return ray_engine
+    if name != "local":
+        raise BadInput(f"engine {name!r} is unknown", "use local or ray")
+    if address is not None:
+        raise BadInput("--address is of a Ray cluster", "add --engine ray, or leave it out")
+    return None
 
 
 @app.command(short_help="Run an experiment up to its generators.")
@@ -96,7 +124,7 @@ def finish(path: Path, until: str, as_json: bool) -> None:
     from weightsmith.pipeline import RunFolder
     from weightsmith.pipeline.stages import complete
 
-    with _resumable(), deferred_signals(), Console() as console:
+    with resumable(), deferred_signals(), Console() as console:
         folder = RunFolder.open(path)
         complete(folder, until=until, reporter=console)
     _show(folder, as_json)
@@ -111,26 +139,39 @@ def _make(
     as_json: bool = False,
     dry_run: bool = False,
     or_digits: bool = False,
+    engine: EngineFactory | None = None,
 ) -> None:
     from weightsmith.settings.loading import load_recipe
+    from weightsmith.settings.recipe import require_one_form
 
     recipe = load_recipe(name, overrides or ())
+    if until != "zoo":
+        require_one_form(recipe)
     path = out or Path("runs") / recipe.name
     if dry_run:
         _describe(recipe, path, until)
         return
     from weightsmith.console import Console
     from weightsmith.interruption import deferred_signals
-    from weightsmith.pipeline import run_pipeline
+    from weightsmith.pipeline import local_engine, run_pipeline
 
-    with _resumable(), deferred_signals(), Console() as console:
+    with resumable(), deferred_signals(), Console() as console:
         if or_digits:
             recipe, path = _with_data(recipe, path)
-        folder = run_pipeline(recipe, path, until=until, reporter=console)
+        folder = run_pipeline(recipe, path, until=until, reporter=console, engine=engine or local_engine)
     if until == "report":
         _show(folder, as_json)
+    elif until == "zoo":
+        _show_zoo(folder)
     else:
         typer.echo(f"done up to {until}: {folder.path}")
+
+
+def _show_zoo(folder: RunFolder) -> None:
+    from weightsmith.zoo import Zoo
+    from weightsmith.zoo.summary import summarise, summary_lines
+
+    typer.echo("\n".join(summary_lines(summarise(Zoo.open(folder.zoo)))))
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> None:
@@ -140,23 +181,13 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> None:
         typer.echo("  ".join([*cells, row[-1]]).rstrip())
 
 
-@contextlib.contextmanager
-def _resumable() -> Iterator[None]:
-    """Adds the command that resumes to the message of an interruption."""
-    try:
-        yield
-    except Interrupted as error:
-        command = shlex.join(["weightsmith", *sys.argv[1:]])
-        raise Interrupted(error.signal_number, error.message, f"resume with: {command}") from None
-
-
 def _with_data(recipe: Recipe, path: Path) -> tuple[Recipe, Path]:
     """The recipe, on the embedded digits where its data set is neither at hand nor to be had."""
     from weightsmith.datasets import load_dataset
-    from weightsmith.pipeline.folder import request_of
+    from weightsmith.pipeline.planning import requests_of
 
     try:
-        load_dataset(request_of(recipe))
+        load_dataset(requests_of(recipe)[0])
         return recipe, path
     except EnvironmentFault as error:
         missing = error.message.splitlines()[0]
@@ -171,30 +202,26 @@ def _describe(recipe: Recipe, path: Path, until: str) -> None:
     from weightsmith.settings.dumping import dump_recipe
 
     typer.echo(dump_recipe(recipe))
-    shape, classes = ((1, 28, 28), 10) if recipe.dataset.name.startswith(("mnist", "digits")) else (None, None)
-    if shape and classes:
-        parameters = count_parameters(recipe.architecture.name, recipe.architecture.options, shape, classes)
+    if recipe.dataset.name.startswith(("mnist", "digits")) and not {"architecture", "options"} & set(recipe.vary.named):
+        size = recipe.dataset.image_size or 28
+        form = recipe.architecture
+        parameters = count_parameters(form.name, form.options, (1, size, size), 10)
         known = "known when it is built" if parameters is None else f"{parameters:,}"
         typer.echo(f"# parameters of one network: {known}")
-    typer.echo(f"# networks: {recipe.zoo.runs} runs of {recipe.zoo.epochs + 1} checkpoints")
+    captured = "and more between epochs" if recipe.zoo.capture_steps else "each"
+    typer.echo(f"# networks: {recipe.zoo.runs} runs of {recipe.zoo.epochs + 1} checkpoints {captured}")
+    if recipe.vary.named:
+        typer.echo(f"# varied from run to run: {', '.join(recipe.vary.named)}")
     typer.echo(f"# would run up to {until!r} in {path}")
 
 
 def _show(folder: RunFolder, as_json: bool) -> None:
-    from weightsmith.environment import describe_environment
     from weightsmith.report.tables import as_text, baseline_table, step_table
     from weightsmith.report.verdict import headline_numbers, verdict
 
     summary, headline = folder.summary, folder.recipe.training.headline
     if as_json:
-        document: dict[str, Any] = {
-            "schema": "weightsmith.result/1",
-            "kind": "run",
-            "headline": headline_numbers(summary, headline),
-            "rows": summary.rows(),
-            "environment": describe_environment(),
-        }
-        typer.echo(json.dumps(document, indent=1, allow_nan=False))
+        print_document("run", headline_numbers(summary, headline), summary.rows())
         return
     for table in (step_table(summary, headline), baseline_table(summary)):
         typer.echo(as_text(table) + "\n")
