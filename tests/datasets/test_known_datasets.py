@@ -9,7 +9,7 @@ import torch
 
 from weightsmith.datasets import Dataset, DatasetRequest, load_dataset, mnist_is_available
 from weightsmith.errors import BadInput
-from weightsmith.settings.recipe import DatasetSettings
+from weightsmith.settings.sections import DatasetSettings
 
 needs_mnist = pytest.mark.skipif(
     not mnist_is_available(), reason="MNIST is not at hand; set WEIGHTSMITH_DATA_DIR to the folder that holds it"

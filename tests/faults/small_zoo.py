@@ -17,6 +17,7 @@ from weightsmith.zoo import RowInfo, Zoo
 
 LAYOUT = Layout((TensorSpec("w", (2, 2), "float32", "weight"), TensorSpec("n", (), "int64", "buffer")))
 PROVENANCE = {"command": "test"}
+NOBODY = 65534
 
 
 def network(run: int, rows: int = 1) -> Weights:
@@ -70,6 +71,17 @@ def in_child(work: Callable[[], object]) -> tuple[int, str]:
     with os.fdopen(receive, "rb") as pipe:
         text = pipe.read().decode()
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text
+
+
+def as_nobody(work: Callable[[], object]) -> Callable[[], object]:
+    """`work` as a user who may write nowhere, for a child of root."""
+
+    def run() -> None:
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+        work()
+
+    return run
 
 
 def kill_while(work: Callable[[], object], seconds: float) -> None:

@@ -9,29 +9,40 @@ import shlex
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import Run
 from interrupted_runs import TEXT, leftovers, outcome, recipe, start, start_program
 
 from weightsmith import training
 from weightsmith.architectures import Architecture
 from weightsmith.engines.local import LocalEngine
-from weightsmith.ensemble import train_network
+from weightsmith.ensemble import Capture, train_networks
 from weightsmith.errors import BadInput, Diverged
 from weightsmith.pipeline import run_pipeline, stages
 from weightsmith.pipeline.stages import Silent
+from weightsmith.seeds import derive_seed
 from weightsmith.synthesizer import Synthesizer
 from weightsmith.zoo import Zoo, build
-from weightsmith.zoo.unfinished import load_unfinished
+from weightsmith.zoo.unfinished import StateFile
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run that nobody interrupted."""
     return run_pipeline(recipe(), tmp_path_factory.mktemp("whole") / "run", until="train").path
+
+
+LONG = ["zoo.epochs=100"]  # so that workers are still at it when they are told to stop
+
+
+@pytest.fixture(scope="module")
+def long_whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return outcome(run_pipeline(recipe(*LONG), tmp_path_factory.mktemp("long") / "run", until="zoo").path)[0]
 
 
 @pytest.fixture
@@ -81,10 +92,10 @@ def test_a_signal_saves_the_state_and_says_how_to_resume(
 
 
 def test_what_two_workers_began_one_can_finish(
-    whole: Path, recipe_file: Path, tmp_path: Path, program: Run, monkeypatch: pytest.MonkeyPatch
+    long_whole: Any, recipe_file: Path, tmp_path: Path, program: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    arguments = ["zoo", "build", recipe_file, "zoo.workers=2", "--out", run]
+    arguments = ["zoo", "build", recipe_file, *LONG, "zoo.workers=2", "--out", run]
     status, said = signal_at(": epoch ", *start_program(*arguments), signal.SIGTERM)
     assert status == 143, said
     assert "resume with: weightsmith zoo build" in said
@@ -92,33 +103,33 @@ def test_what_two_workers_began_one_can_finish(
     monkeypatch.setattr(stages, "LocalEngine", lambda workers, threads: LocalEngine(1, threads))
     done = program(*arguments)
     assert done.returncode == 0, done.stderr
-    assert outcome(run)[0] == outcome(whole)[0]
+    assert outcome(run)[0] == long_whole
     assert not leftovers(run)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_all_processes_is_an_interruption(
-    whole: Path, recipe_file: Path, tmp_path: Path, program: Run, number: int
+    long_whole: Any, recipe_file: Path, tmp_path: Path, program: Run, number: int
 ) -> None:
     """As Ctrl-C on a terminal, or a job scheduler."""
     run = tmp_path / "run"
-    arguments = ["zoo", "build", recipe_file, "zoo.workers=2", "--out", run]
+    arguments = ["zoo", "build", recipe_file, *LONG, "zoo.workers=2", "--out", run]
     child, pipe = start_program(*arguments)
     os.setpgid(child, child)
     status, said = signal_at(": epoch ", child, pipe, number, os.killpg)
     assert status == 128 + number, said
     done = program(*arguments)
     assert done.returncode == 0, done.stderr
-    assert outcome(run)[0] == outcome(whole)[0]
+    assert outcome(run)[0] == long_whole
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_named_and_the_run_resumed(
-    whole: Path, recipe_file: Path, tmp_path: Path, program: Run
+    long_whole: Any, recipe_file: Path, tmp_path: Path, program: Run
 ) -> None:
     run = tmp_path / "run"
-    arguments = ["zoo", "build", recipe_file, "zoo.workers=2", "--out", run]
+    arguments = ["zoo", "build", recipe_file, *LONG, "zoo.workers=2", "--out", run]
     child, pipe = start_program(*arguments)
     with os.fdopen(pipe) as stderr:
         next(text for text in stderr if ": epoch " in text)
@@ -130,7 +141,7 @@ def test_a_worker_that_is_killed_is_named_and_the_run_resumed(
     assert "a worker process died" in said
     done = program(*arguments)
     assert done.returncode == 0, done.stderr
-    assert outcome(run)[0] == outcome(whole)[0]
+    assert outcome(run)[0] == long_whole
 
 
 def kill_and_finish(run: Path, kills: int, rng: random.Random) -> int:
@@ -164,21 +175,21 @@ def test_many_kills_change_nothing(whole: Path, tmp_path: Path, seed: int, monke
     survive_kills(whole, tmp_path / "run", 6, seed, monkeypatch)
 
 
-class Stop(BaseException):
-    pass
+class Stop(KeyboardInterrupt):
+    """As Ctrl-C in somebody's own program: the last whole epoch is saved."""
 
 
 def interrupted_at(run: Path, monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     """A run that stopped in the epoch after `epoch` of its first network."""
 
-    def until(*arguments: Any) -> Iterator[Any]:
-        for state in train_network(*arguments):
-            yield state
-            if state.epoch == epoch:
+    def until(*arguments: Any, **options: Any) -> Iterator[Capture]:
+        for capture in train_networks(*arguments, **options):
+            yield capture
+            if capture.epoch == epoch:
                 raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(build, "train_network", until)
+        patch.setattr(build, "train_networks", until)
         with pytest.raises(Stop):
             run_pipeline(recipe(), run, until="zoo")
 
@@ -188,12 +199,12 @@ def test_every_epoch_can_be_resumed_from(tmp_path: Path, monkeypatch: pytest.Mon
     wanted = recipe("zoo.runs=1", "zoo.epochs=3", f"zoo.optimizer={optimizer}")
     straight = outcome(run_pipeline(wanted, tmp_path / "straight", until="zoo").path)
 
-    def one_epoch(*arguments: Any) -> Iterator[Any]:
-        yield next(train_network(*arguments))
+    def one_epoch(*arguments: Any, **options: Any) -> Iterator[Capture]:
+        yield next(train_networks(*arguments, **options))
         raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(build, "train_network", one_epoch)
+        patch.setattr(build, "train_networks", one_epoch)
         for _ in range(3):
             with pytest.raises(Stop):
                 run_pipeline(wanted, tmp_path / "halting", until="zoo")
@@ -220,12 +231,12 @@ def test_no_bit_of_a_state_can_change_unnoticed(tmp_path: Path, monkeypatch: pyt
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     task = json.loads(header["__metadata__"]["state"])["task"]
     layout = Architecture("target_cnn", (1, 8, 8), 10, {"channels1": 2, "channels2": 3, "hidden": 4}).layout
-    assert load_unfinished(state, task, layout)[0] is not None
+    assert StateFile(state, task).load(layout) is not None
     for position in range(0, len(data), 7):
         changed = bytearray(data)
         changed[position] ^= 1 << position % 8
         state.write_bytes(changed)
-        assert load_unfinished(state, task, layout) == (None, None), f"byte {position}"
+        assert StateFile(state, task).load(layout) is None, f"byte {position}"
 
 
 def test_resume_with_another_recipe_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,16 +272,14 @@ class Notes(Silent):
 
 
 def diverging(run: int, epoch: int) -> Any:
-    """`train_network`, but that the given run meets NaN in the given epoch."""
-    seen: list[int] = []
+    """`train_networks`, but that the given run meets NaN in the given epoch."""
+    seed = derive_seed(recipe().seed, "zoo", "run", run)
 
-    def train(module: Any, split: Any, plan: Any, seed: int, *rest: Any) -> Iterator[Any]:
-        if seed not in seen:
-            seen.append(seed)
-        for state in train_network(module, split, plan, seed, *rest):
-            if seen.index(seed) == run and state.epoch == epoch:
-                raise Diverged(f"loss is nan in epoch {epoch}", "lower zoo.learning_rate")
-            yield state
+    def train(module: Any, weights: Any, split: Any, plan: Any, members: Any, **options: Any) -> Iterator[Capture]:
+        hit = torch.tensor([member.seed == seed for member in members])
+        for capture in train_networks(module, weights, split, plan, members, **options):
+            lost = hit if capture.epoch >= epoch else torch.zeros_like(hit)
+            yield replace(capture, losses=capture.losses.masked_fill(lost, float("nan")))
 
     return train
 
@@ -279,7 +288,7 @@ def test_one_run_that_diverges_late_is_kept_to_its_last_good_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = recipe("zoo.runs=3", "zoo.epochs=3", "training.budgets={converged: 20}")
-    monkeypatch.setattr(build, "train_network", diverging(1, 3))
+    monkeypatch.setattr(build, "train_networks", diverging(1, 3))
     notes = Notes()
     run = run_pipeline(wanted, tmp_path / "run", until="evaluate", reporter=notes)
     zoo = Zoo.open(run.zoo)
@@ -291,7 +300,7 @@ def test_one_run_that_diverges_late_is_kept_to_its_last_good_epoch(
 
 def test_one_run_that_diverges_at_once_cannot_be_learnt_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = recipe("zoo.runs=2", "zoo.epochs=3")
-    monkeypatch.setattr(build, "train_network", diverging(1, 1))
+    monkeypatch.setattr(build, "train_networks", diverging(1, 1))
     for _ in range(2):
         with pytest.raises(Diverged, match=r"run 1: loss is nan in epoch 1(.|\n)*lower zoo.learning_rate"):
             run_pipeline(wanted, tmp_path / "run")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from damage import fill
-from small_zoo import LAYOUT, PROVENANCE, content, in_child, info, kill_while, make_small_zoo, network
+from small_zoo import LAYOUT, PROVENANCE, as_nobody, content, in_child, info, kill_while, make_small_zoo, network
 
 from weightsmith import files
 from weightsmith.checkpoint import read_checkpoint, write_checkpoint
@@ -19,8 +19,6 @@ from weightsmith.errors import BadInput, EnvironmentFault
 from weightsmith.hashed import HashedLog, read_sealed_json, write_sealed_json
 from weightsmith.layout import Weights
 from weightsmith.zoo import Zoo
-
-NOBODY = 65534
 
 
 @pytest.mark.parametrize("leave", [0, 4096, 8192])
@@ -117,15 +115,6 @@ def open_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
-
-
-def as_nobody(work: Callable[[], object]) -> Callable[[], object]:
-    def run() -> None:
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
-        work()
-
-    return run
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can become another user")
