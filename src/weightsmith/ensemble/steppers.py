@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from weightsmith.datasets import Split
@@ -19,6 +19,8 @@ from weightsmith.ensemble.optimizers import make_optimizer
 from weightsmith.ensemble.plan import Member, Method, TrainingPlan
 from weightsmith.errors import BadInput
 from weightsmith.layout import Layout, Weights
+
+LARGEST_LOSS = 1e30  # above it, gradients overflow; NaN is not below it
 
 
 @runtime_checkable
@@ -152,27 +154,54 @@ class StackedStepper(_VectorStepper):
         self._images = split.images.to(device, self._dtype).flatten(1).contiguous()
         self._targets = self._views(self._gradients, weights.layout)
         self._tensors = self._views(self._vectors, weights.layout)
+        # oneDNN's bfloat16 products read past a row's end, times zero: a NaN there would reach the neighbour. Networks
+        # that diverge are therefore computed as zeros, and called NaN afterwards.
+        self._leaks = self._dtype == torch.bfloat16
+        self._lost = ~self._vectors.isfinite().all(dim=1) & self._leaks
 
     def step(self, rows: Int[Tensor, "order image"]) -> Float[Tensor, " network"]:
         networks, (orders, images) = len(self._vectors), rows.shape
         inputs = self._images.index_select(0, rows.reshape(-1))  # several times faster than indexing by brackets
-        labels = self._labels[rows]
-        leaves = {name: self._leaf(tensor) for name, tensor in self._tensors.items()}
-        inputs = inputs if orders < networks else inputs.unflatten(0, (orders, images))
-        logits = self._chain.logits(leaves, inputs.mT)
-        losses = F.cross_entropy(logits.float(), labels.expand(networks, images), reduction="none").mean(dim=1)
+        labels = self._labels[rows].expand(networks, images)
+        inputs = (inputs if orders < networks else inputs.unflatten(0, (orders, images))).mT
+        leaves, losses = self._forward(inputs, labels)
+        if self._leaks and not bool((losses < LARGEST_LOSS).all()):
+            self._lost |= self._lost_among(losses, inputs, labels)
+            leaves, losses = self._forward(inputs, labels)
         gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
         for target, gradient in zip(self._targets.values(), gradients, strict=True):
             target.copy_(gradient)
+        losses = losses.detach()
+        if bool(self._lost.any()):
+            self._gradients[self._lost] = losses[self._lost] = torch.nan
         self.optimizer.step()
-        return losses.detach()
+        return losses
 
-    def _leaf(self, tensor: Tensor) -> Tensor:
-        leaf = tensor.detach().to(self._dtype)
-        if self._dtype != tensor.dtype:
-            # oneDNN's bfloat16 products read past a row's end, times zero: NaN there would reach the neighbour.
-            leaf = torch.nan_to_num_(leaf)
-        return leaf.requires_grad_()
+    def _forward(self, inputs: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], Float[Tensor, " network"]]:
+        """The weights in the products' dtype, zero for networks that are lost, and the losses that follow from them."""
+        leaves = {name: tensor.detach().to(self._dtype) for name, tensor in self._tensors.items()}
+        if bool(self._lost.any()):
+            leaves = {name: leaf.masked_fill(_like(self._lost, leaf), 0.0) for name, leaf in leaves.items()}
+        leaves = {name: leaf.requires_grad_() for name, leaf in leaves.items()}
+        return leaves, self._losses(leaves, inputs, labels)
+
+    def _lost_among(self, losses: Tensor, inputs: Tensor, labels: Tensor) -> Bool[Tensor, " network"]:
+        """Those of the networks whose loss is beyond all bounds that are so by themselves, without a neighbour."""
+        lost = ~(losses.detach() < LARGEST_LOSS)
+        with torch.no_grad():
+            for i in lost.nonzero()[:, 0].tolist():
+                alone = {name: tensor[i : i + 1].to(self._dtype) for name, tensor in self._tensors.items()}
+                own = inputs if inputs.ndim == 2 else inputs[i : i + 1]
+                lost[i] = ~(self._losses(alone, own, labels[i : i + 1]) < LARGEST_LOSS)[0]
+        return lost
+
+    def _losses(self, tensors: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> Float[Tensor, " network"]:
+        logits = self._chain.logits(tensors, inputs)
+        return F.cross_entropy(logits.float(), labels, reduction="none").mean(dim=1)
+
+
+def _like(flags: Bool[Tensor, " network"], values: Tensor) -> Tensor:
+    return flags.reshape(-1, *[1] * (values.ndim - 1))
 
 
 class VmapStepper(_VectorStepper):
