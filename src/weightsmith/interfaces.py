@@ -7,25 +7,39 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from weightsmith.errors import BadInput
 from weightsmith.layout import Layout, Weights
-from weightsmith.tokens import Tokens
+from weightsmith.tokens import Tokens, TokenSpace
 
 Exactness = Literal["everywhere", "on its training checkpoints", "lossy"]
+
+
+@dataclass(frozen=True)
+class Given:
+    """Parts of networks that a sampler must leave as they are: their tokens, and which of their numbers are given."""
+
+    tokens: Tokens
+    known: Bool[Tensor, "token dim"]
 
 
 @dataclass(frozen=True)
 class Condition:
     """What a sample is asked to be. Weights in it are tokens already: the synthesizer encodes them.
 
-    `start`: the networks to start from, one a sample; `accuracy`: the wanted accuracy as a fraction; `dataset`: a name.
+    `start`: the networks to start from, one a sample. `accuracy`: the wanted accuracy as a fraction, and `loss`: the
+    wanted mean cross-entropy, for all samples or `[sample]`. `dataset`, `architecture`: names. `given`: what of the
+    weights is known already, of one network for all samples or of one a sample.
     """
 
     start: Tokens | None = None
-    accuracy: float | None = None
+    accuracy: float | Float[Tensor, " sample"] | None = None
+    loss: float | Float[Tensor, " sample"] | None = None
     dataset: str | None = None
+    architecture: str | None = None
+    given: Given | None = None
 
     def asked(self) -> frozenset[str]:
         """The names of the fields that were filled in."""
@@ -60,6 +74,10 @@ class Codec(Decoder, Protocol):
     """
 
     exactness: Exactness
+
+    def space(self) -> TokenSpace:
+        """Where its tokens lie. Raises `BadInput` before `fit` or `restore`."""
+        ...
 
     def fit(self, weights: Weights) -> None:
         """Learn what is needed from training networks. Raises `BadInput` when there are too few."""

@@ -44,7 +44,6 @@ class Synthesizer:
     codec_part: Part
     generator: Generator
     generator_part: Part
-    dim: int
     provenance: Mapping[str, Any]
 
     @classmethod
@@ -52,9 +51,13 @@ class Synthesizer:
         """A codec fitted on training networks and an untrained generator of its tokens."""
         fitted = make_codec(codec.name, codec.options)
         fitted.fit(weights)
-        dim = fitted.encode(weights[:1]).values.shape[2]
-        made = make_generator(generator.name, dim, generator.options, seed)
-        return cls(architecture, weights.layout, fitted, codec, made, generator, dim, {})
+        made = make_generator(generator.name, fitted.space(), generator.options, seed)
+        return cls(architecture, weights.layout, fitted, codec, made, generator, {})
+
+    @property
+    def dim(self) -> int:
+        """How many numbers stand for one network."""
+        return int(self.codec.space().valid.sum())
 
     def trajectory(
         self, n: int, *, start: Weights | None = None, steps: int = 1, seed: int = 0, **condition: Any
@@ -136,17 +139,16 @@ class Synthesizer:
         layout = Layout.from_json(config.layout)
         if layout.fingerprint != config.layout_fingerprint:
             raise ValueError("its layout does not have the fingerprint that it states")
-        with torch.device("meta"):  # shapes first: nothing is allocated until the tensors in the file are seen to fit
-            generator = make_generator(generator_part.name, config.dim, generator_part.options, seed=0)
         tensors, _ = read_tensors(folder / "model.safetensors", sha256=config.model_sha256)
-        generator.network.load_state_dict(_under("generator.", tensors), assign=True)
         codec = make_codec(codec_part.name, codec_part.options)
         codec.restore(_under("codec.", tensors), layout)
-        zeros = Weights.generated(layout, torch.zeros(1, layout.parameters, dtype=layout.dtype))
-        if codec.encode(zeros).values.shape[2] != config.dim:
+        if int(codec.space().valid.sum()) != config.dim:
             raise ValueError(f"its codec does not make tokens of {config.dim} numbers")
+        with torch.device("meta"):  # shapes first: nothing is allocated until the tensors in the file are seen to fit
+            generator = make_generator(generator_part.name, codec.space(), generator_part.options, seed=0)
+        generator.network.load_state_dict(_under("generator.", tensors), assign=True)
         architecture = Architecture.from_json(config.architecture.model_dump())
-        return cls(architecture, layout, codec, codec_part, generator, generator_part, config.dim, config.provenance)
+        return cls(architecture, layout, codec, codec_part, generator, generator_part, config.provenance)
 
     def _config(self, digest: str) -> dict[str, Any]:
         return {

@@ -14,13 +14,46 @@ from weightsmith.errors import BadInput
 
 @dataclass(frozen=True)
 class TokenMeaning:
-    """What one token stands for: a tensor's name (or `*` for the whole network) and the index of a unit in it."""
+    """What one token stands for: a tensor's name (or `*` for the whole network) and the index of a unit in it.
+
+    `chunk`: which part of a unit too long for one token. `role`: the tensor's, as in a layout, or `*`.
+    """
 
     tensor: str
     unit: int | None = None
+    chunk: int = 0
+    role: str = "*"
 
 
 WHOLE_NETWORK = TokenMeaning("*")
+
+
+@dataclass(frozen=True)
+class TokenSpace:
+    """Where a codec's tokens lie: what each token position stands for, and which of its numbers mean something.
+
+    `valid` is false for the padding of a token that is shorter than `dim`; codecs write zeros there and never read it.
+    """
+
+    meanings: tuple[TokenMeaning, ...]
+    valid: Bool[Tensor, "token dim"]
+
+    @classmethod
+    def single(cls, dim: int) -> TokenSpace:
+        """One token of `dim` numbers that stands for the whole network."""
+        return cls((WHOLE_NETWORK,), torch.ones(1, dim, dtype=torch.bool))
+
+    @property
+    def dim(self) -> int:
+        return self.valid.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.meanings)
+
+    def tokens(self, values: Float[Tensor, "batch token dim"]) -> Tokens:
+        """Values in this space, none of them padding tokens."""
+        mask = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
+        return Tokens(values, mask, self.meanings)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from weightsmith.generators.transition import make_transition
 from weightsmith.interfaces import Condition, Generator
 from weightsmith.objectives.transition import transition_loss, transition_pairs
 from weightsmith.settings.registry import GENERATORS
-from weightsmith.tokens import Tokens
+from weightsmith.tokens import Tokens, TokenSpace
 
 DIM = 5
 CONTRACT = {
-    "transition": lambda: make_generator("transition", DIM, {"hidden": 7, "time_embedding": 3}, 0),
+    "transition": lambda: make_generator("transition", TokenSpace.single(DIM), {"hidden": 7, "time_embedding": 3}, 0),
     "baseline": lambda: FixedGenerator(torch.arange(float(DIM))),
 }
 RNG = torch.Generator()
@@ -51,7 +51,7 @@ def test_the_trajectory_applies_the_network_with_the_step_as_time() -> None:
 
 
 def test_the_same_seed_gives_the_same_network() -> None:
-    first, second = make_transition(3, 4), make_transition(3, 4)
+    first, second = make_transition(TokenSpace.single(3), 4), make_transition(TokenSpace.single(3), 4)
     assert all(torch.equal(a, b) for a, b in zip(first.network.parameters(), second.network.parameters(), strict=True))
 
 
@@ -93,7 +93,7 @@ def test_pairs_are_successive_epochs() -> None:
 
 
 def test_the_loss_is_the_mean_squared_error_over_batch_and_dimensions() -> None:
-    generator = make_transition(3, 0, time_embedding=2, hidden=4)
+    generator = make_transition(TokenSpace.single(3), 0, time_embedding=2, hidden=4)
     pairs = transition_pairs(Tokens.single(torch.randn(4, 3)))
     expected = (generator.network(pairs["now"], pairs["time"]) - pairs["next"]).square().sum() / 9
     torch.testing.assert_close(transition_loss(generator, pairs, RNG).loss, expected)

@@ -14,7 +14,7 @@ from weightsmith.generators.transition import make_transition
 from weightsmith.interfaces import Generator, LossRecord
 from weightsmith.objectives.transition import transition_loss, transition_pairs
 from weightsmith.optim import OuterProductAdam
-from weightsmith.tokens import Tokens
+from weightsmith.tokens import Tokens, TokenSpace
 from weightsmith.training import Trainer
 
 PAIRS = transition_pairs(Tokens.single(torch.randn(6, 4, generator=torch.Generator().manual_seed(0))))
@@ -22,7 +22,7 @@ PAIRS = transition_pairs(Tokens.single(torch.randn(6, 4, generator=torch.Generat
 
 def trainer(state: Path | None = None, **changes: float) -> Trainer:
     settings = {"batch_size": 3, "learning_rate": 1e-2, "seed": 5} | changes
-    generator = make_transition(4, 1, time_embedding=3, hidden=8)
+    generator = make_transition(TokenSpace.single(4), 1, time_embedding=3, hidden=8)
     return Trainer(generator, transition_loss, PAIRS, state_path=state, **settings)  # type: ignore[arg-type]
 
 

@@ -10,11 +10,16 @@ from weightsmith.errors import ArtifactError, BadInput
 from weightsmith.layout import Layout
 
 
-def require_covered(fitted: Layout | None, layout: Layout, codec: str, what: str) -> None:
-    """Raise `BadInput` when the codec was not fitted, `LayoutMismatch` when it was fitted on another layout."""
+def require_fitted(fitted: Layout | None, codec: str) -> Layout:
+    """The layout that the codec was fitted on. Raises `BadInput` when there is none yet."""
     if fitted is None:
         raise BadInput(f"the {codec} codec has not been fitted", "call fit with training networks first")
-    fitted.require_same(layout, what)
+    return fitted
+
+
+def require_covered(fitted: Layout | None, layout: Layout, codec: str, what: str) -> None:
+    """Raise `BadInput` when the codec was not fitted, `LayoutMismatch` when it was fitted on another layout."""
+    require_fitted(fitted, codec).require_same(layout, what)
 
 
 def require_shapes(tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from weightsmith.codecs.coverage import require_covered, require_shapes
+from weightsmith.codecs.coverage import require_covered, require_fitted, require_shapes
 from weightsmith.errors import BadInput
 from weightsmith.interfaces import Exactness
 from weightsmith.layout import Layout, Weights
-from weightsmith.tokens import Tokens
+from weightsmith.tokens import Tokens, TokenSpace
 
 
 class FlatCodec:
@@ -26,6 +26,9 @@ class FlatCodec:
         self.standardise = standardise
         self._layout: Layout | None = None
         self._mean = self._scale = torch.empty(0)
+
+    def space(self) -> TokenSpace:
+        return TokenSpace.single(require_fitted(self._layout, "flat").parameters)
 
     def fit(self, weights: Weights) -> None:
         """Measure each tensor's mean and deviation in float64. Raises `BadInput` when there is no network."""

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from weightsmith.codecs.coverage import require_covered, require_shapes
+from weightsmith.codecs.coverage import require_covered, require_fitted, require_shapes
 from weightsmith.errors import BadInput
 from weightsmith.interfaces import Exactness
 from weightsmith.layout import Layout, Weights
-from weightsmith.tokens import Tokens
+from weightsmith.tokens import Tokens, TokenSpace
 
 RELATIVE_RANK = 1e-7  # float32 checkpoints cannot tell smaller directions from rounding
 
@@ -31,6 +31,10 @@ class SpanCodec:
     def __init__(self) -> None:
         self._layout: Layout | None = None
         self._mean = self._basis = torch.empty(0)
+
+    def space(self) -> TokenSpace:
+        require_fitted(self._layout, "span")
+        return TokenSpace.single(len(self._basis))
 
     def fit(self, weights: Weights) -> None:
         """Compute mean and basis in float64. Raises `BadInput` for fewer than two distinct networks."""

@@ -8,6 +8,7 @@ from torch import nn
 from weightsmith.denoisers.mlp import TimeMLP
 from weightsmith.errors import BadInput
 from weightsmith.interfaces import Condition, Trajectory, refuse_unknown_conditions
+from weightsmith.tokens import TokenSpace
 
 
 class TransitionGenerator:
@@ -42,9 +43,14 @@ class TransitionGenerator:
 
 
 def make_transition(
-    dim: int, seed: int, time_embedding: int = 128, hidden: int = 512, layers: int = 2
+    space: TokenSpace, seed: int, time_embedding: int = 128, hidden: int = 512, layers: int = 2
 ) -> TransitionGenerator:
-    """The generator with the note's network for tokens of width `dim`; `seed` gives its initial weights."""
+    """The generator with the note's network for one token a network; `seed` gives its initial weights.
+
+    Raises `BadInput` for a space of several tokens.
+    """
+    if len(space) != 1:
+        raise BadInput(f"the transition generator reads one token, not {len(space)}", "use codec flat or span")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return TransitionGenerator(TimeMLP(dim, time_embedding, hidden, layers))
+        return TransitionGenerator(TimeMLP(space.dim, time_embedding, hidden, layers))
