@@ -54,6 +54,8 @@ def rate(way: Way, seconds: float, dataset: str) -> float:
     rates = [results.get(timeout=300) for _ in workers]
     for worker in workers:
         worker.join()
+    if None in rates:
+        raise RuntimeError(f"{way.name}: a process failed; see above")
     return sum(rates)
 
 
@@ -62,7 +64,7 @@ def _work(way: Way, seconds: float, dataset: str, barrier: Any, results: Any) ->
         results.put(_rate(way, seconds, dataset, barrier))
     except BaseException:
         barrier.abort()
-        results.put(float("nan"))
+        results.put(None)
         raise
 
 

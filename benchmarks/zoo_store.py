@@ -149,7 +149,7 @@ def main() -> None:
     recipe = parse_recipe(RESUMED.replace("GROUP", sys.argv[3]))
     started = time.perf_counter()
     run = RunFolder.prepare(path, recipe)
-    build_stage(run, Silent(), LocalEngine(1, 1))
+    build_stage(run, Silent(), lambda resolved: LocalEngine(1, 1))
     print(json.dumps({"seconds": time.perf_counter() - started, "segments": Zoo.open(run.zoo).segments}))
 
 
