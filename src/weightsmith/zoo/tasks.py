@@ -36,7 +36,8 @@ class RunSpec:
     @property
     def company(self) -> str:
         """Runs of equal company can be trained together."""
-        return canonical_json([self.architecture.to_json(), asdict(self.dataset), asdict(self.plan)])
+        # `vars`, for they are flat: `asdict` copies deeply, which takes half a second for 10,000 runs
+        return canonical_json([self.architecture.to_json(), vars(self.dataset), vars(self.plan)])
 
     def seed(self, zoo_seed: int) -> int:
         return derive_seed(zoo_seed, "zoo", "run", self.run)
