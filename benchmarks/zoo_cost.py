@@ -32,9 +32,32 @@ zoo: {runs: RUNS, epochs: EPOCHS, batch_size: 64, precision: PRECISION}
 """
 
 
+PAPER = (10**3, 10**4, 10**5, 10**6)  # networks, on paper
+PRICE = 0.04  # US dollars a core-hour, assumed: about what the large clouds ask for a virtual core on demand
+CLUSTER_CORES = 64
+
+
 def rows(work: Path, dataset: str, precision: Any) -> list[dict[str, Any]]:
-    """Measured builds of growing numbers of networks, and rates over growing networks."""
-    return [*_by_count(work, dataset, precision), *_by_size(dataset, precision)]
+    """Measured builds of growing numbers of networks, rates over growing networks, and what follows for more."""
+    built = _by_count(work, dataset, precision)
+    return [*built, *_by_size(dataset, precision), *on_paper(built)]
+
+
+def on_paper(built: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Bytes, seconds and money for up to a million networks, in proportion to the largest build that was measured."""
+    found = []
+    for kind in COUNTS:
+        largest = max((row for row in built if row["network"] == kind), key=lambda row: row["networks"])
+        core_seconds = largest["seconds"] * largest["workers"] * largest["threads"] / largest["networks"]
+        for count in PAPER:
+            core_hours = core_seconds * count / 3600
+            found.append({
+                "kind": "on paper", "network": kind, "networks": count, "core_hours": core_hours,
+                "gigabytes": largest["bytes_a_network"] * count / 1e9, "hours_on_2_cores": core_hours / 2,
+                f"hours_on_{CLUSTER_CORES}_cores": core_hours / CLUSTER_CORES, "us_dollars": core_hours * PRICE,
+                "us_dollars_a_core_hour": PRICE,
+            })  # fmt: skip
+    return found
 
 
 def _by_count(work: Path, dataset: str, precision: str) -> list[dict[str, Any]]:
