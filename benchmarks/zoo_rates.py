@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -110,19 +112,25 @@ def loader_loop(dataset: Any, kind: str, workers: int) -> Iterator[int]:
 
 
 class _OneByOne(TorchDataset[tuple[Tensor, Tensor]]):
-    """Images as bytes, each turned into a float and normalised when it is asked for, as torchvision's transforms do."""
+    """Images as bytes, each made a PIL image, a tensor, and normalised when it is asked for.
+
+    That is what torchvision's `MNIST` with `ToTensor` and `Normalize` does for each image, which cannot be imported
+    beside every build of torch.
+    """
 
     def __init__(self, split: Split) -> None:
         low, high = float(split.images.min()), float(split.images.max())
-        self._bytes = ((split.images - low) / (high - low) * 255).round().to(torch.uint8).numpy()
+        self._bytes = ((split.images[:, 0] - low) / (high - low) * 255).round().to(torch.uint8).numpy()
         self._labels = split.labels
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image = torch.from_numpy(self._bytes[index]).to(torch.float32).div(255)
-        return image.sub_(0.1307).div_(0.3081), self._labels[index]
+        pixels = np.array(Image.fromarray(self._bytes[index]), copy=True)
+        image = torch.from_numpy(pixels)[:, :, None].permute(2, 0, 1).contiguous().to(torch.float32).div(255)
+        mean, std = (torch.as_tensor(value, dtype=image.dtype).view(-1, 1, 1) for value in ([0.1307], [0.3081]))
+        return image.clone().sub_(mean).div_(std), self._labels[index]
 
 
 def ours(dataset: Any, kind: str, method: Any, size: int, precision: Any, shared: bool) -> Iterator[int]:
