@@ -8,8 +8,8 @@ import time
 
 from benchmarks.harness import WORK, parser, write_result
 from weightsmith.pipeline import STAGES, RunFolder
-from weightsmith.pipeline.stages import Silent
-from weightsmith.report.verdict import headline_numbers
+from weightsmith.pipeline.reporter import Silent
+from weightsmith.report.trajectory.verdict import headline_numbers
 from weightsmith.settings.loading import load_recipe
 
 

@@ -20,8 +20,8 @@ from weightsmith.evaluation.distance import NetworkDistance, mean_disagreement
 from weightsmith.files import write_bytes
 from weightsmith.generators.transition import TransitionGenerator
 from weightsmith.interfaces import Condition
-from weightsmith.report import published
-from weightsmith.report.plots import COLOURS, STYLE, as_png
+from weightsmith.report.figures import COLOURS, STYLE, as_png
+from weightsmith.report.trajectory import published
 from weightsmith.seeds import derive_seed
 from weightsmith.tokens import Tokens
 

@@ -19,7 +19,8 @@ from weightsmith.errors import ArtifactError, BadInput, EnvironmentFault, Recipe
 from weightsmith.files import exclusive_lock
 from weightsmith.hashed import read_sealed_json
 from weightsmith.pipeline import STAGES, RunFolder, run_pipeline
-from weightsmith.pipeline.stages import Silent, complete
+from weightsmith.pipeline.reporter import Silent
+from weightsmith.pipeline.stages import complete
 from weightsmith.record import read_records
 from weightsmith.settings.loading import load_recipe
 from weightsmith.settings.recipe import Recipe
@@ -347,11 +348,10 @@ def test_two_workers_build_the_same_zoo(tiny_run: Path, tiny_recipe: Recipe, tmp
 
 def test_unseen_inits_are_unseen(tiny_run: Path, tiny_recipe: Recipe) -> None:
     """No run starts from an init that the evaluation starts from."""
-    from weightsmith.pipeline.measure import Bench
-    from weightsmith.pipeline.stages import architecture_of
+    from weightsmith.pipeline.bench import Bench
 
     run = RunFolder.prepare(tiny_run, tiny_recipe)
-    bench = Bench(run, architecture_of(run))
+    bench = Bench(run)
     started = {tuple(weights[0].vectors[0].tolist()) for weights, _ in bench.trajectories}
     unseen = {tuple(row) for pipeline in range(3) for row in bench.unseen_inits(pipeline).vectors.tolist()}
     assert len(unseen) == 15

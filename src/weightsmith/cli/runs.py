@@ -110,7 +110,7 @@ def train(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_
 def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")], as_json: Json = False) -> None:
     """Write report.html and the plots of a run again, from its records, and print its tables."""
     from weightsmith.pipeline import STAGES, RunFolder
-    from weightsmith.pipeline.stages import Silent
+    from weightsmith.pipeline.reporter import Silent
 
     folder = RunFolder.open(run)
     STAGES["report"].do(folder, Silent())
@@ -216,14 +216,15 @@ def _describe(recipe: Recipe, path: Path, until: str) -> None:
 
 
 def _show(folder: RunFolder, as_json: bool) -> None:
-    from weightsmith.report.tables import as_text, baseline_table, step_table
-    from weightsmith.report.verdict import headline_numbers, verdict
+    from weightsmith.report import report_of
+    from weightsmith.report.table import as_text
 
+    report = report_of(folder.recipe.generator.name)
     summary, headline = folder.summary, folder.recipe.training.headline
     if as_json:
-        print_document("run", headline_numbers(summary, headline), summary.rows())
+        print_document("run", report.headline(summary, headline), summary.rows())
         return
-    for table in (step_table(summary, headline), baseline_table(summary)):
+    for table in report.tables(summary, headline):
         typer.echo(as_text(table) + "\n")
-    typer.echo("\n".join(verdict(summary, headline)))
+    typer.echo("\n".join(report.verdict(summary, headline)))
     typer.echo(f"\nreport: {folder.report}")

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weightsmith.architectures import Architecture
 from weightsmith.ensemble import Evaluation, choose_device, choose_precision, evaluate
 from weightsmith.environment import command_line, describe_environment
 from weightsmith.evaluation.dependence import Spread
@@ -55,8 +54,8 @@ class Measured:
 class Bench:
     """The test split, the distance and the original networks that everything in a run is measured against."""
 
-    def __init__(self, run: RunFolder, architecture: Architecture) -> None:
-        self.run, self.architecture, self.settings = run, architecture, run.recipe.evaluation
+    def __init__(self, run: RunFolder) -> None:
+        self.run, self.architecture, self.settings = run, run.architecture, run.recipe.evaluation
         self.zoo = Zoo.open(run.zoo)
         self.device = choose_device(run.recipe.device)
         self._environment = canonical_json(describe_environment())

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from weightsmith.architectures import Architecture
 from weightsmith.datasets import Dataset, DatasetRequest, load_dataset
 from weightsmith.environment import describe_environment
 from weightsmith.errors import ArtifactError, BadInput
@@ -15,7 +16,7 @@ from weightsmith.files import LEFTOVER_PREFIX, require_writable_folder, sweep_le
 from weightsmith.hashed import read_sealed_json, write_sealed_json
 from weightsmith.pipeline.planning import ZooPlan, requests_of, resolve
 from weightsmith.record import read_records
-from weightsmith.report import Summary, summarise
+from weightsmith.report import report_of
 from weightsmith.settings.dumping import dump_recipe, recipe_differences
 from weightsmith.settings.recipe import Recipe
 
@@ -110,6 +111,12 @@ class RunFolder:
         return self._checked(requests_of(self.recipe)[0], self._manifest(self.path)["dataset"])
 
     @property
+    def architecture(self) -> Architecture:
+        """The architecture that the recipe names, for the run's data."""
+        wanted, shape, classes = self.recipe.architecture, self.dataset.input_shape, self.dataset.classes
+        return Architecture(wanted.name, shape, classes, wanted.options, typed_by_user=self.typed_by_user)
+
+    @property
     def plan(self) -> ZooPlan:
         """The runs of the zoo, and the groups in which they are trained."""
         return ZooPlan(self.recipe, self.typed_by_user)
@@ -131,9 +138,12 @@ class RunFolder:
         return dataset
 
     @property
-    def summary(self) -> Summary:
-        """The numbers of the finished evaluation, from its records. Raises `BadInput` when it is not complete."""
-        return summarise(read_records(self.records))
+    def summary(self) -> Any:
+        """The numbers of the finished evaluation, from its records: the `Summary` of the run's kind of experiment.
+
+        Raises `BadInput` when the evaluation is not complete.
+        """
+        return report_of(self.recipe.generator.name).summarise(read_records(self.records))
 
     @property
     def zoo(self) -> Path:

@@ -1,6 +1,5 @@
 """The report: tables, a verdict in words, and pictures, made from records and nothing else."""
 
-from weightsmith.report.page import write_report
-from weightsmith.report.summary import Summary, summarise
+from weightsmith.report.kinds import Report, report_of
 
-__all__ = ["Summary", "summarise", "write_report"]
+__all__ = ["Report", "report_of"]

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weightsmith.files import write_bytes
-from weightsmith.record import Record, read_records
-from weightsmith.report import plots
-from weightsmith.report.summary import Summary, summarise
-from weightsmith.report.tables import Table, baseline_table, loss_table, step_table, training_table
-from weightsmith.report.verdict import verdict
+from weightsmith.record import Record
+from weightsmith.report.figures import as_png, as_svg
+from weightsmith.report.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,75 +30,57 @@ svg{max-width:100%;height:auto}dt{font-weight:600}dd{margin:0 0 .4rem 1.5rem}sma
 pre{white-space:pre-wrap;background:#f6f6f6;padding:.7rem}
 """
 
-DEFINITIONS = {
-    "accuracy, loss": "share of test images classified rightly, in %; mean cross-entropy an image, in nats. ± is the "
-    "standard deviation of the pipelines' means (inits of one pipeline are no independent repetitions).",
-    "the note's loss": "the note's public code sums the cross-entropy over a batch of 256 test images, multiplies by "
-    "the size of the batch once more and divides by the number of images: about 256 times the mean cross-entropy.",
-    "nearest ckpt.": "distance 2|a-b|/(|a|+|b|) to the nearest checkpoint of the trajectory that the generator was "
-    "trained on; here: ",
-    "init dep.": "init_dependence: mean pairwise distance among the outputs for the unseen inits over that among "
-    "independently trained networks. 0: the init does not matter; 1: as much as in ordinary training.",
-    "function dep.": "function_dependence: the same ratio of the shares of test images on which predictions differ.",
-    "splits": "networks are trained on `train`; the best checkpoint is chosen on `validation`, cut from it; `test` is "
-    "only reported.",
-}
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, and tables and figures (by name) under it."""
+
+    title: str
+    tables: Sequence[Table] = ()
+    figures: Mapping[str, Figure] = field(default_factory=dict)
 
 
-def write_report(records: Path, page: Path, plot_folder: Path, name: str, headline: str) -> Summary:
-    """Write the page and the PNG plots from a run's records alone. Raises `BadInput` when they are not complete."""
-    found = read_records(records)
-    summary = summarise(found)
-    figures = _figures(found, summary)
-    for title, figure in figures.items():
-        write_bytes(plot_folder / f"{title}.png", plots.as_png(figure))
-    write_bytes(page, _page(found, summary, name, headline, figures).encode())
-    return summary
+@dataclass(frozen=True)
+class Page:
+    """What stands on a page: `introduction` is HTML, all else text that is escaped."""
 
+    name: str
+    introduction: str
+    verdict: Sequence[str]
+    sections: Sequence[Section]
+    definitions: Mapping[str, str]
+    origin: Record
 
-def _figures(records: Sequence[Record], summary: Summary) -> dict[str, Figure]:
-    figures = {"steps": plots.steps_figure(summary)}
-    for record in records:
-        if record.kind == "histograms":
-            figures["weights"] = plots.histograms_figure(record.details["layers"])
-        if record.kind == "distance matrix":
-            figures["distances"] = plots.distances_figure(record.details["labels"], record.details["matrix"])
-    return figures
+    def write(self, path: Path, plots: Path) -> None:
+        """Write the page, and each figure as a PNG in the folder `plots`."""
+        for section in self.sections:
+            for title, figure in section.figures.items():
+                write_bytes(plots / f"{title}.png", as_png(figure))
+        write_bytes(path, self._html().encode())
 
-
-def _page(records: Sequence[Record], summary: Summary, name: str, headline: str, figures: dict[str, Figure]) -> str:
-    where = summary.measured_on
-    sentences = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in verdict(summary, headline))
-    tables = (
-        step_table(summary, headline),
-        baseline_table(summary),
-        loss_table(summary, headline),
-        training_table(summary),
-    )
-    svgs = {title: f"<figure>{plots.as_svg(figure)}</figure>" for title, figure in figures.items()}
-    meanings = DEFINITIONS | {"nearest ckpt.": DEFINITIONS["nearest ckpt."] + str(where["distance"]) + "."}
-    definitions = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in meanings.items())
-    model = summary.model
-    environment = json.dumps(json.loads(records[0].environment), indent=1)
-    return f"""<!doctype html>
+    def _html(self) -> str:
+        sentences = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self.verdict)
+        definitions = "".join(
+            f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in self.definitions.items()
+        )
+        environment = json.dumps(json.loads(self.origin.environment), indent=1)
+        return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{html.escape(name)} - weightsmith</title><style>{CSS}</style></head><body>
-<h1>{html.escape(name)}</h1>
-<p>Measured on the {where["images"]:,} test images of <b>{html.escape(str(where["dataset"]))}</b>
-({html.escape(str(where["precision"]))}); {summary.pipelines} pipelines, {summary.inits} unseen inits each.
-Generator: <b>{html.escape(model["generator"])}</b> on <b>{html.escape(model["codec"])}</b> tokens of
-{model["token_dim"]:,} numbers, exact {html.escape(model["exactness"])}.</p>
+<title>{html.escape(self.name)} - weightsmith</title><style>{CSS}</style></head><body>
+<h1>{html.escape(self.name)}</h1>
+{self.introduction}
 <h2>Verdict</h2><div class="verdict">{sentences}</div>
-<h2>Along the steps</h2>{_table(tables[0])}{svgs.pop("steps")}
-<h2>Baselines</h2>{_table(tables[1])}
-<h2>Loss</h2>{_table(tables[2])}
-<h2>Training</h2>{_table(tables[3])}
-<h2>Weights and distances</h2>{"".join(svgs.values())}
+{"".join(_section(section) for section in self.sections)}
 <h2>What the columns mean</h2><dl>{definitions}</dl>
-<h2>How it was made</h2><pre>{html.escape(records[0].command)}
+<h2>How it was made</h2><pre>{html.escape(self.origin.command)}
 {html.escape(environment)}</pre>
 </body></html>
 """
+
+
+def _section(section: Section) -> str:
+    figures = "".join(f"<figure>{as_svg(figure)}</figure>" for figure in section.figures.values())
+    return f"<h2>{html.escape(section.title)}</h2>{''.join(map(_table, section.tables))}{figures}\n"
 
 
 def _table(table: Table) -> str:

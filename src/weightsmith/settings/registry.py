@@ -16,6 +16,10 @@ CODECS = {
 GENERATORS = {
     "transition": "weightsmith.generators.transition:make_transition",
 }
+# What a run with this generator is: along one training trajectory, or over a population of trained networks.
+EXPERIMENTS = {
+    "transition": "trajectory",
+}
 DATASETS = {
     "mnist": "weightsmith.datasets.mnist:mnist",
     "digits": "weightsmith.datasets.digits:digits",

@@ -1,23 +1,10 @@
-"""The tables of the report and the terminal, as headings and rows of text."""
+"""The tables of a trajectory experiment."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from weightsmith.report import published
-from weightsmith.report.summary import Summary
-from weightsmith.report.verdict import MISSING, percent, ratio
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, column headings, and rows of text, the first column the row's name."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+from weightsmith.report.table import MISSING, Table, number, percent, ratio
+from weightsmith.report.trajectory import published
+from weightsmith.report.trajectory.summary import Summary
 
 
 def step_table(summary: Summary, headline: str) -> Table:
@@ -30,11 +17,11 @@ def step_table(summary: Summary, headline: str) -> Table:
     rows = []
     for step in range(summary.last_step + 1):
         row = summary.step(headline, step) or {}
-        cells = [f"{step} (unseen init)" if step == 0 else str(step), _spread(row), _number(row.get("loss_mean"))]
+        cells = [f"{step} (unseen init)" if step == 0 else str(step), _spread(row), number(row.get("loss_mean"))]
         # At step 0 nothing has been generated yet: random inits differ from one another as they will.
         known = row if step else {}
         cells += [ratio(known.get(key)) for key in ("init_dependence", "function_dependence")]
-        cells += [_number(row.get("nearest_checkpoint_distance"), 3)]
+        cells += [number(row.get("nearest_checkpoint_distance"), 3)]
         cells += [_spread(summary.step(budget, step)) for budget in others]
         cells += [_spread(originals.get(step))]
         if summary.comparable_to_note:
@@ -50,9 +37,9 @@ def baseline_table(summary: Summary) -> Table:
         [
             row["name"],
             _spread(row),
-            _number(row["loss_mean"]),
-            _number(row["note_loss_mean"], 2),
-            _number(row["nearest_checkpoint_distance"], 3),
+            number(row["loss_mean"]),
+            number(row["note_loss_mean"], 2),
+            number(row["nearest_checkpoint_distance"], 3),
             row["note"],
         ]
         for row in sorted(summary.baselines, key=lambda row: -(row["accuracy_mean"] or 0.0))
@@ -71,10 +58,10 @@ def loss_table(summary: Summary, headline: str) -> Table:
         pair = (summary.step(headline, step) or {}, originals.get(step, {}))
         cells = [str(step)]
         for row in pair:
-            cells += [_number(row.get("loss_mean")), _number(row.get("note_loss_mean"), 2)]
+            cells += [number(row.get("loss_mean")), number(row.get("note_loss_mean"), 2)]
         if summary.comparable_to_note:
             tables = (published.GENERATED, published.ORIGINAL)
-            cells += [_number(table[step][1], 2) if step in table else MISSING for table in tables]
+            cells += [number(table[step][1], 2) if step in table else MISSING for table in tables]
         rows.append(cells)
     return Table("Loss along the generative steps", columns, rows)
 
@@ -86,7 +73,7 @@ def training_table(summary: Summary) -> Table:
             row["budget"],
             f"{row['epochs']:.0f}",
             f"{row['updates']:.0f}",
-            _number(row["loss"], 6),
+            number(row["loss"], 6),
             percent(row["loss"] / row["loss_of_the_mean"]) if row["loss_of_the_mean"] else MISSING,
             f"{row['seconds']:.2f}",
         ]
@@ -96,29 +83,9 @@ def training_table(summary: Summary) -> Table:
     return Table("Training of the generators (means over pipelines)", columns, rows)
 
 
-def as_text(table: Table) -> str:
-    """The table in monospaced text; long headings are wrapped, so that columns are as wide as their numbers."""
-    cells = list(zip(*table.rows, strict=True))
-    longest = [max(map(len, column)) for column in cells]
-    headings = [textwrap.wrap(name, max(width, 10)) for name, width in zip(table.columns, longest, strict=True)]
-    widths = [max(width, *map(len, lines)) for width, lines in zip(longest, headings, strict=True)]
-    height = max(map(len, headings))
-
-    def line(row: Sequence[str]) -> str:
-        rest = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        return "  ".join([row[0].ljust(widths[0]), *rest]).rstrip()
-
-    head = [line([(([""] * height) + lines)[i - height] for lines in headings]) for i in range(height)]
-    return "\n".join([table.title, *head, "  ".join("-" * width for width in widths), *map(line, table.rows)])
-
-
 def _spread(row: dict[str, float | None] | None) -> str:
     mean = row.get("accuracy_mean") if row else None
     if row is None or mean is None:
         return MISSING
     deviation = row.get("accuracy_std_pipelines")
     return f"{100 * mean:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")
-
-
-def _number(value: float | None, digits: int = 4) -> str:
-    return MISSING if value is None else f"{value:.{digits}f}"

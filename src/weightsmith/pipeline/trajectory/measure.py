@@ -3,69 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 
-from weightsmith.architectures import Architecture
 from weightsmith.ensemble import Evaluation
 from weightsmith.evaluation.dependence import Dependence
 from weightsmith.evaluation.histograms import weight_histograms
 from weightsmith.generators.baselines import FixedGenerator, copy_of, extrapolation_of, mean_of
-from weightsmith.hashed import HashedLog
 from weightsmith.interfaces import Condition
 from weightsmith.interruption import check_interrupted
 from weightsmith.layout import Weights
 from weightsmith.pipeline.bench import Bench, Fact, sound_networks
-from weightsmith.pipeline.folder import RunFolder
-from weightsmith.report.verdict import MEAN_BASELINE
+from weightsmith.pipeline.units import Unit
+from weightsmith.report.trajectory.verdict import MEAN_BASELINE
 from weightsmith.seeds import derive_seed
 from weightsmith.zoo import RowInfo, Zoo
 
-if TYPE_CHECKING:
-    from weightsmith.pipeline.stages import Reporter
 
-
-@dataclass(frozen=True)
-class Unit:
-    """A piece of the evaluation whose records are written together."""
-
-    name: str
-    measure: Callable[[], Iterator[Fact]]
-
-
-def measure_run(run: RunFolder, architecture: Architecture, reporter: Reporter) -> None:
-    """Write the records that are missing, one unit (a pipeline, a generator) at a time, so that it can be resumed."""
-    log = HashedLog(run.records)
-    done = _finished_units(log)
-    bench = Bench(run, architecture)
-    missing = [unit for unit in _units(bench) if unit.name not in done]
-    if not missing:
-        return
-    reporter.stage("evaluating on the test images", len(missing))
-    for unit in missing:
-        check_interrupted()
-        facts = list(unit.measure())
-        log.append([bench.record(unit.name, len(facts), fact).to_json() for fact in facts])
-        reporter.advance(unit.name)
-
-
-def _finished_units(log: HashedLog) -> set[str]:
-    """The units whose records are all there; those of one that was cut short, by a kill or a full disk, are removed."""
-    records = log.read().records
-    counts = Counter(record["details"]["unit"] for record in records)
-    cut = next((i for i, r in enumerate(records) if counts[r["details"]["unit"]] != r["details"]["unit_size"]), None)
-    if cut is not None:
-        log.rewind(cut)
-        return _finished_units(log)
-    return set(counts)
-
-
-def _units(bench: Bench) -> Iterator[Unit]:
+def units(bench: Bench) -> Iterator[Unit]:
+    """Everything that is measured of a trajectory experiment."""
     yield Unit("original networks", partial(_originals, bench))
     for pipeline in range(len(bench.zoo.runs)):
         yield Unit(f"pipeline {pipeline}: baselines", partial(_baselines, bench, pipeline))

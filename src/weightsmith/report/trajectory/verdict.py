@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from weightsmith.report.summary import Summary
+from weightsmith.report.table import percent, ratio
+from weightsmith.report.trajectory.summary import Summary
 
 HARDLY = 0.1  # a ratio below this: hardly depends on the init
 COPY = 0.01  # nearest-checkpoint distance, as a share of that between independent networks, called a copy
 NEAR = 0.25  # and below this, near the training checkpoints
 REPLAY = 0.9  # share of networks whose nearest checkpoint is that of their own step, called a replay
-MISSING = "-"
 MEAN_BASELINE = "mean of the checkpoints"
 
 
@@ -137,13 +137,3 @@ def _mean_distance(rows: list[dict[str, Any]]) -> float | None:
 
 def _mean_baseline(summary: Summary) -> float | None:
     return next(row["accuracy_mean"] for row in summary.baselines if row["name"] == MEAN_BASELINE)
-
-
-def percent(value: float | None) -> str:
-    """A fraction as a percentage with two decimals."""
-    return MISSING if value is None else f"{100 * value:.2f} %"
-
-
-def ratio(value: float | None) -> str:
-    """A ratio with two significant digits."""
-    return MISSING if value is None else f"{value:.2g}"

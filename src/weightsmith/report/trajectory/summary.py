@@ -10,7 +10,7 @@ from typing import Any
 
 from weightsmith.errors import BadInput
 from weightsmith.record import Record
-from weightsmith.report import published
+from weightsmith.report.trajectory import published
 
 Rows = list[dict[str, Any]]
 
