@@ -16,9 +16,10 @@ CODECS = {
 GENERATORS = {
     "transition": "weightsmith.generators.transition:make_transition",
 }
-# What a run with this generator is: along one training trajectory, or over a population of trained networks.
-EXPERIMENTS = {
-    "transition": "trajectory",
+DENOISERS = {
+    "simple": "weightsmith.denoisers.mlp:SimpleWeightDiffusion",
+    "mlp": "weightsmith.denoisers.mlp:ResidualMLP",
+    "transformer": "weightsmith.denoisers.transformer:TokenTransformer",
 }
 DATASETS = {
     "mnist": "weightsmith.datasets.mnist:mnist",
