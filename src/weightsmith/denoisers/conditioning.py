@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -65,7 +66,7 @@ class ConditionEmbedding(nn.Module):
         """
         self._require_known(() if conditions is None else tuple(conditions.values))
         total = like.new_zeros(len(like), self.width, dtype=torch.float32)
-        for name, module in (*self.continuous.items(), *self.categorical.items()):
+        for name, module in self._parts():
             if conditions is None or name not in conditions.values:
                 total = total + module.null
             else:
@@ -74,10 +75,10 @@ class ConditionEmbedding(nn.Module):
 
     def observe(self, columns: Mapping[str, Float[Tensor, " value"]]) -> None:
         """Take the ranges of the continuous conditions from training values. Raises `BadInput` where one is missing."""
-        for name, module in self.continuous.items():
+        for name in self.continuous:
             if name not in columns:
                 raise BadInput(f"no training values of {name}", f"give them, or do not train with {name}")
-            module.observe(columns[name])
+            self._continuous(name).observe(columns[name])
 
     def columns(self, values: Mapping[str, Tensor | Sequence[str | None]]) -> dict[str, Tensor]:
         """Training values as `ConditionBatch.of` reads them: names become indices, None (not stated) becomes -1."""
@@ -108,11 +109,18 @@ class ConditionEmbedding(nn.Module):
         wishes = torch.as_tensor(value, dtype=torch.float32, device=self._device()).reshape(-1)
         if len(wishes) not in (1, n):
             raise BadInput(f"{len(wishes)} values of {name} for {n} samples", "give one value, or one a sample")
-        self.continuous[name].check(wishes)  # type: ignore[operator]
+        self._continuous(name).check(wishes)
         return wishes.expand(n)
 
     def _index(self, name: str, entry: str | None) -> int:
-        return -1 if entry is None else self.categorical[name].index(entry)  # type: ignore[operator]
+        return -1 if entry is None else cast(CategoricalCondition, self.categorical[name]).index(entry)
+
+    def _parts(self) -> list[tuple[str, ContinuousCondition | CategoricalCondition]]:
+        parts = (*self.continuous.items(), *self.categorical.items())
+        return cast("list[tuple[str, ContinuousCondition | CategoricalCondition]]", list(parts))
+
+    def _continuous(self, name: str) -> ContinuousCondition:
+        return cast(ContinuousCondition, self.continuous[name])
 
     def _device(self) -> torch.device:
         return next(self.parameters()).device

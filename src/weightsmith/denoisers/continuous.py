@@ -79,7 +79,7 @@ class ContinuousCondition(nn.Module):
         if int(self.count) == 0:
             raise BadInput(
                 f"{self.name} was asked of a network that was not trained with it",
-                f"train it, or leave {self.name} out",
+                "train it, or do not ask for it",
             )
         low, high = float(self.low), float(self.high)
         rounding = 1e-6 * max(1.0, abs(low), abs(high))
@@ -95,4 +95,7 @@ class ContinuousCondition(nn.Module):
     def _require_domain(self, values: Tensor) -> None:
         low, high = DOMAINS[self.name]
         for value in values[~((values >= low) & (values <= high) & values.isfinite())][:1].tolist():
-            raise BadInput(f"{self.name} {value:.6g} is not within {low:g} to {high:g}", "give a fraction or a loss")
+            raise BadInput(
+                f"{self.name} {value:.6g} is not within {low:g} to {high:g}",
+                "give an accuracy as a fraction, a loss as a mean cross-entropy",
+            )

@@ -20,7 +20,7 @@ class GivenBatch:
 
     @classmethod
     def of(cls, given: Given, n: int) -> GivenBatch:
-        """The given parts of one network for all `n` samples, or of one a sample. Raises `BadInput` for other counts."""
+        """The given parts of one network for all `n` samples, or of one a sample; `BadInput` for another number."""
         values = given.tokens.values
         if len(values) not in (1, n):
             raise BadInput(f"{len(values)} given networks for {n} samples", "give one network, or one a sample")

@@ -27,7 +27,8 @@ class TokenTransformer(nn.Module):
     conditions; V and they are zero at first, and so is y. Tokens `[batch, token, dim]`, times `[batch]` in [0, 1].
 
     `projections`: whether each tensor of the layout has its own W and V ("tensor"), or "all" share them.
-    Raises `BadInput` when `heads` does not divide `width`.
+    Raises `BadInput` when `heads` does not divide `width`. Few wide heads are the faster on a CPU: with 1,000 tokens
+    most of the time goes into the exponentials of the attention, `heads * token^2` of them.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class TokenTransformer(nn.Module):
         *,
         width: int = 192,
         blocks: int = 6,
-        heads: int = 6,
+        heads: int = 3,
         expansion: int = 4,
         condition_width: int = 192,
         projections: Sharing = "tensor",
@@ -92,9 +93,7 @@ class _Block(nn.Module):
         return h + gate2 * self.mlp(modulate(self.mlp_norm(h), shift2, scale2))
 
     def _attention(self, h: Tensor, attended: Tensor | None) -> Tensor:
-        q, k, v = (
-            self.qkv(h).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        )  # each (B, heads, T, width/heads)
+        q, k, v = self.qkv(h).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, T, .)
         mixed = scaled_dot_product_attention(q, k, v, attn_mask=attended)
         return self.mix(mixed.transpose(1, 2).flatten(2))
 
