@@ -161,6 +161,19 @@ def test_padding_tokens_influence_nothing(name: str) -> None:
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
 
 
+@pytest.mark.parametrize("name", list(CONTRACT)[2:])
+def test_padding_tokens_are_not_attended_to(name: str) -> None:
+    """Their numbers are zero, but their places are not: what stands in the tables for them must not matter."""
+    space = SPACES["padded chunks"]
+    network, x = trained(name, space), tokens(space)
+    mask = torch.tensor([[True] * 3 + [False] * 3] * BATCH)  # of every tensor the first unit is real
+    before, unmasked = network(x, TIMES, mask=mask), network(x, TIMES)
+    with torch.no_grad():
+        network.position.tables["unit"].weight[2:] += 3 * drawn(2, 12)
+    torch.testing.assert_close(network(x, TIMES, mask=mask), before)
+    assert not torch.allclose(network(x, TIMES)[:, :3], unmasked[:, :3], atol=1e-4)
+
+
 def test_samples_of_a_batch_do_not_see_one_another(name: str, space: TokenSpace) -> None:
     network, x, conditions = trained(name, space), tokens(space), asked()
     together = network(x, TIMES, conditions)

@@ -101,6 +101,6 @@ class _Block(nn.Module):
 def _attended(mask: Tensor | None) -> Tensor | None:
     """Which tokens may be attended to, `[batch, 1, 1, token]`: all that are real.
 
-    A network without a real token attends to its padding, since an attention to nothing is not a number.
+    A network without a real token attends to its padding: not every attention kernel gives numbers for nothing.
     """
     return None if mask is None else (mask | ~mask.any(dim=1, keepdim=True))[:, None, None, :]
