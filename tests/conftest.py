@@ -25,6 +25,7 @@ install_import_hook(
             "codecs",
             "datasets",
             "denoisers",
+            "diffusion",
             "ensemble",
             "evaluation",
             "generators",

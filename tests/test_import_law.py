@@ -25,7 +25,7 @@ LAYERS = (
         "checkpoint",
     }
     | {"environment", "interruption"},
-    {"datasets", "architectures", "symmetry", "ensemble", "denoisers", "training", "optim"},
+    {"datasets", "architectures", "symmetry", "ensemble", "diffusion", "denoisers", "training", "optim"},
     {"zoo", "codecs", "generators", "objectives", "evaluation"},
     {"synthesizer", "report", "engines"},
     {"recipes", "pipeline", "console", "cli"},

@@ -28,6 +28,19 @@ DATASETS = {
     "mnist-inverted": "weightsmith.datasets.mnist:mnist_inverted",
     "mnist-relabelled": "weightsmith.datasets.mnist:mnist_relabelled",
 }
+DIFFUSION_PATHS = {
+    "vp-linear": "weightsmith.diffusion.variance_preserving:VariancePreserving.linear",
+    "vp-cosine": "weightsmith.diffusion.variance_preserving:VariancePreserving.cosine",
+    "flow": "weightsmith.diffusion.linear_flow:LinearFlow",
+}
+SAMPLERS = {
+    "ddpm": "weightsmith.diffusion.samplers.ddpm:DDPM",
+    "ddim": "weightsmith.diffusion.samplers.ddim:DDIM",
+    "dpm-solver": "weightsmith.diffusion.samplers.dpm_solver:DPMSolver2M",
+    "euler": "weightsmith.diffusion.samplers.euler:Euler",
+    "heun": "weightsmith.diffusion.samplers.heun:Heun",
+    "flow-sde": "weightsmith.diffusion.samplers.flow_sde:FlowSDE",
+}
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
