@@ -14,7 +14,13 @@ from weightsmith.errors import BadInput
 from weightsmith.layout import Layout, Weights
 from weightsmith.tokens import Tokens, TokenSpace
 
-Exactness = Literal["everywhere", "on its training checkpoints", "lossy"]
+Exactness = Literal[
+    "everywhere",
+    "on its training checkpoints",
+    "everywhere, up to symmetry",
+    "on its training checkpoints, up to symmetry",
+    "lossy",
+]
 
 
 @dataclass(frozen=True)
@@ -70,10 +76,12 @@ class Decoder(Protocol):
 class Codec(Decoder, Protocol):
     """A decoder with `fit` and `encode`; `decode(encode(w))` is `w` wherever `exactness` says so.
 
-    Exact means: within 1e-6 of each tensor's root mean square.
+    Exact means: within 1e-6 of each tensor's root mean square. Up to symmetry: `decode(encode(w))` is the canonical
+    form of w, a network of the same function with other weights. A lossy codec is exact nowhere: measure what it loses.
     """
 
-    exactness: Exactness
+    @property
+    def exactness(self) -> Exactness: ...
 
     def space(self) -> TokenSpace:
         """Where its tokens lie. Raises `BadInput` before `fit` or `restore`."""

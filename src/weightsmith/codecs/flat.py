@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
-from weightsmith.codecs.coverage import require_covered, require_fitted, require_shapes
-from weightsmith.errors import BadInput
+from weightsmith.codecs.coverage import require_covered, require_encodable, require_fitted, require_tokens
+from weightsmith.codecs.standardising import Per, Standard
 from weightsmith.interfaces import Exactness
 from weightsmith.layout import Layout, Weights
 from weightsmith.tokens import Tokens, TokenSpace
@@ -23,51 +24,40 @@ class FlatCodec:
     exactness: Exactness = "everywhere"
 
     def __init__(self, standardise: bool = True) -> None:
-        self.standardise = standardise
-        self._layout: Layout | None = None
-        self._mean = self._scale = torch.empty(0)
+        self._per: Per = "tensor" if standardise else "none"
+        self._standard: Standard | None = None
 
     def space(self) -> TokenSpace:
-        return TokenSpace.single(require_fitted(self._layout, "flat").parameters)
+        return TokenSpace.single(self._fitted().parameters)
+
+    def positions(self) -> Int[Tensor, "token dim"]:
+        """Where in the layout's vector each number of a token comes from."""
+        return torch.arange(self._fitted().parameters)[None]
 
     def fit(self, weights: Weights) -> None:
         """Measure each tensor's mean and deviation in float64. Raises `BadInput` when there is no network."""
-        if len(weights) < 1:
-            raise BadInput("no network to fit the flat codec on", "give at least one")
-        spans = weights.layout.offsets.values()
-        values = [weights.vectors[:, start:end].double() for start, end in spans]
-        if self.standardise:
-            self._mean = torch.stack([value.mean() for value in values])
-            scales = [value.std(correction=0) for value in values]
-            self._scale = torch.stack([torch.where(scale > 0, scale, 1.0) for scale in scales])
-        else:
-            self._mean, self._scale = torch.zeros(len(values)).double(), torch.ones(len(values)).double()
-        self._layout = weights.layout
+        self._standard = Standard.of(weights, self._per, "flat")
 
     def encode(self, weights: Weights) -> Tokens:
-        require_covered(self._layout, weights.layout, "flat", "networks to encode")
-        if not self.standardise:
-            return Tokens.single(weights.vectors)
-        mean, scale = self._expanded(weights.vectors)
-        return Tokens.single(((weights.vectors.double() - mean) / scale).to(weights.vectors.dtype))
+        require_encodable(self._layout, weights, "flat")
+        assert self._standard is not None
+        return Tokens.single(self._standard.apply(weights.vectors))
 
     def decode(self, tokens: Tokens, layout: Layout) -> Weights:
         require_covered(self._layout, layout, "flat", "layout to decode to")
-        vectors = tokens.vectors()
-        if self.standardise:
-            mean, scale = self._expanded(vectors)
-            vectors = (vectors.double() * scale + mean).to(vectors.dtype)
-        return Weights.generated(layout, vectors)
+        assert self._standard is not None
+        require_tokens(tokens, 1, layout.parameters)
+        return Weights.generated(layout, self._standard.invert(tokens.vectors()))
 
     def tensors(self) -> dict[str, Tensor]:
-        return {"mean": self._mean, "scale": self._scale}
+        return {} if self._standard is None else self._standard.tensors()
 
     def restore(self, tensors: Mapping[str, Tensor], layout: Layout) -> None:
-        require_shapes(tensors, {"mean": (len(layout.floating),), "scale": (len(layout.floating),)})
-        self._mean, self._scale, self._layout = tensors["mean"], tensors["scale"], layout
+        self._standard = Standard.restored(tensors, layout, self._per)
 
-    def _expanded(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        assert self._layout is not None
-        sizes = torch.tensor([spec.numel for spec in self._layout.floating])
-        expanded = (torch.repeat_interleave(value, sizes).to(vectors.device) for value in (self._mean, self._scale))
-        return next(expanded), next(expanded)
+    @property
+    def _layout(self) -> Layout | None:
+        return None if self._standard is None else self._standard.layout
+
+    def _fitted(self) -> Layout:
+        return require_fitted(self._layout, "flat")

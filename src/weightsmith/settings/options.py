@@ -6,9 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from weightsmith.settings.scalars import Integer, Truth, read_text
+from weightsmith.settings.scalars import Integer, Number, Truth, read_optional, read_text
 
 Width = Annotated[Integer, Field(ge=1, le=2**24)]
+Optional = BeforeValidator(read_optional)
+RoleName = Annotated[Literal["weight", "bias", "norm", "buffer"], BeforeValidator(read_text)]
+Standardise = Annotated[Literal["none", "tensor", "position"], BeforeValidator(read_text)]
 
 
 class Options(BaseModel):
@@ -34,7 +37,22 @@ class MlpOptions(Options):
     )
 
 
-class FlatOptions(Options):
+class CodecOptions(Options):
+    """What any codec can be told: which networks it is given to encode, before it does."""
+
+    canonical: Truth = Field(
+        default=False,
+        description="Whether ReLU scales are balanced and units aligned to a training network (the medoid) first; "
+        "decoded networks are then canonical forms, of the same function.",
+    )
+    roles: Annotated[Annotated[list[RoleName], Field(min_length=1)] | None, Optional] = Field(
+        default=None,
+        description="The roles of the tensors to encode (weight, bias, norm, buffer), or null for all; "
+        "others are completed from the mean training network.",
+    )
+
+
+class FlatOptions(CodecOptions):
     """The whole network as one vector."""
 
     standardise: Truth = Field(
@@ -42,8 +60,49 @@ class FlatOptions(Options):
     )
 
 
-class SpanOptions(Options):
-    """Coordinates in the span of the training checkpoints; there is nothing to choose."""
+class SpanOptions(CodecOptions):
+    """Coordinates in the span of the training checkpoints."""
+
+
+class PcaOptions(CodecOptions):
+    """Coordinates along the principal axes of the training networks."""
+
+    components: Annotated[Width | None, Optional] = Field(
+        default=None, description="How many axes, or null for all; with fewer than all the codec is lossy."
+    )
+    whiten: Truth = Field(default=True, description="Whether each coordinate is scaled to deviation one.")
+
+
+class UnitOptions(CodecOptions):
+    """A token for each output unit of each layer."""
+
+    width: Annotated[Width | None, Optional] = Field(
+        default=256, description="The most numbers of a token; a longer unit is several. null: the longest unit's."
+    )
+    standardise: Standardise = Field(
+        default="tensor",
+        description="Over what means and deviations are taken: a whole tensor, each position over the training "
+        "networks, or none.",
+    )
+
+
+class AutoencoderOptions(UnitOptions):
+    """Learned latents of unit tokens."""
+
+    latent: Width = Field(default=64, description="Numbers of a latent token; at most those of a unit token.")
+    hidden: list[Width] = Field(default=[256], description="Units of the encoder's hidden layers; the decoder mirrors.")
+    epochs: Annotated[Integer, Field(ge=0, le=10**6)] = Field(
+        default=50, description="Passes over the training tokens; the best epoch is kept."
+    )
+    batch_size: Width = Field(default=256, description="Tokens in a training step.")
+    learning_rate: Annotated[Number, Field(gt=0, le=10)] = Field(default=1e-3, description="Step size of its training.")
+    noise: Annotated[Number, Field(ge=0, le=100)] = Field(
+        default=0.0, description="Noise on latents in its training, in deviations of each latent number."
+    )
+    held_out: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        default=0.1, description="Share of the networks, the last ones, that choose the epoch instead of training."
+    )
+    seed: Annotated[Integer, Field(ge=0, lt=2**63)] = Field(default=0, description="What its training is drawn from.")
 
 
 class TransitionOptions(Options):
@@ -56,7 +115,13 @@ class TransitionOptions(Options):
 
 OPTIONS: dict[str, dict[str, type[Options]]] = {
     "architecture": {"target_cnn": TargetCnnOptions, "mlp": MlpOptions},
-    "codec": {"flat": FlatOptions, "span": SpanOptions},
+    "codec": {
+        "flat": FlatOptions,
+        "span": SpanOptions,
+        "pca": PcaOptions,
+        "unit": UnitOptions,
+        "autoencoder": AutoencoderOptions,
+    },
     "generator": {"transition": TransitionOptions},
 }
 

@@ -11,7 +11,10 @@ from weightsmith.errors import BadInput
 
 CODECS = {
     "flat": "weightsmith.codecs.flat:FlatCodec",
-    "span": "weightsmith.codecs.span:SpanCodec",
+    "span": "weightsmith.codecs.span:make_span",
+    "pca": "weightsmith.codecs.pca:PcaCodec",
+    "unit": "weightsmith.codecs.unit:UnitCodec",
+    "autoencoder": "weightsmith.codecs.autoencoder:AutoencoderCodec",
 }
 GENERATORS = {
     "transition": "weightsmith.generators.transition:make_transition",
