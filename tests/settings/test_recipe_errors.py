@@ -79,7 +79,7 @@ evaluation:
     [
         ("zoo.rnus=3", "zoo.rnus", "'runs'"),
         ("zooo.runs=3", "zooo", "'zoo'"),
-        ("codec.options.standardize=on", "codec.options.standardize", "nothing can be set here"),
+        ("codec.options.standardize=on", "codec.options.standardize", "known here: canonical, roles"),
         ("architecture.options.chanels1=3", "architecture.options.chanels1", "'channels1'"),
         ("seed.x=3", "seed", "expected an integer"),
         ("zoo.runs=", "zoo.runs", "found nothing"),

@@ -34,14 +34,15 @@ def test_the_first_recipe_is_the_defaults_written_out() -> None:
 
 def test_the_dense_recipe_is_the_note_s_model() -> None:
     recipe = load_recipe("mnist-trajectory-dense")
-    assert (recipe.codec.name, recipe.codec.options) == ("flat", {"standardise": False})
+    options = {"canonical": False, "roles": None, "standardise": False}
+    assert (recipe.codec.name, recipe.codec.options) == ("flat", options)
     assert (recipe.zoo.runs, recipe.training.budgets) == (3, {"note": 50})
 
 
 def test_bare_names_stand_for_sections() -> None:
     recipe = parse_recipe(HEAD + "codec: flat\narchitecture: mlp\ndataset: ./photos\n")
     assert recipe.codec == CodecSettings(name="flat")
-    assert recipe.codec.options == {"standardise": True}
+    assert recipe.codec.options == {"canonical": False, "roles": None, "standardise": True}
     assert recipe.architecture.options == {"hidden": [32, 32], "activation": "relu"}
     assert recipe.dataset.name == "./photos"
 
@@ -83,6 +84,16 @@ def test_overrides_nest_and_later_ones_win() -> None:
 def test_a_mapping_given_whole_replaces() -> None:
     recipe = load_recipe("mnist-trajectory", ["training.budgets={note: 2}"])
     assert recipe.training.budgets == {"note": 2}
+
+
+def test_every_codec_is_written_with_all_its_options() -> None:
+    text = (
+        HEAD + "codec: {name: autoencoder, options: {roles: [weight, bias], width: null, hidden: [8, 4], noise: 1e-1}}"
+    )
+    codec = parse_recipe(text).codec
+    assert codec.options["roles"] == ["weight", "bias"]
+    assert (codec.options["width"], codec.options["hidden"], codec.options["noise"]) == (None, [8, 4], 0.1)
+    assert parse_recipe(HEAD + "codec: {name: pca, options: {components: 12}}").codec.options["components"] == 12
 
 
 @pytest.mark.parametrize("override", ["codec=span", "codec.name=span"])

@@ -14,7 +14,7 @@ from weightsmith.interfaces import Codec
 from weightsmith.settings.registry import CODECS, load_entry, nearest
 from weightsmith.symmetry import Symmetry
 
-__all__ = ["known_numbers", "make_codec", "reconstruction_error"]
+__all__ = ["CanonicalCodec", "known_numbers", "make_codec", "reconstruction_error"]
 
 
 def make_codec(name: str, options: Mapping[str, Any], symmetry: Symmetry | None = None) -> Codec:
