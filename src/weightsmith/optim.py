@@ -58,31 +58,53 @@ class OuterProductAdam:
 
     def step(self, loss: Tensor) -> None:
         """Backpropagate `loss` and update the network."""
-        if self._small is not None:
-            self._small.zero_grad(set_to_none=True)
+        self.backward(loss)
+        self.update()
+
+    def backward(self, loss: Tensor) -> None:
+        """Backpropagate `loss`, for one `update` to use."""
+        self._forget()
         loss.backward()
+
+    def gradient_norm(self) -> Tensor:
+        """The 2-norm of the whole gradient, a scalar; that of large layers is had without writing them down."""
+        small = total_norm([p.grad for _, p in self._named if p.grad is not None])
+        if not self._large:
+            return small
+        squares = [layer.squared_norm().to(small.device) for layer in self._large.values()]
+        return torch.stack([small.square(), *squares]).sum().sqrt()
+
+    def scale(self, factor: float) -> None:
+        """Multiply the gradient, before `update`."""
+        gradients = [p.grad for _, p in self._named if p.grad is not None]
+        if gradients:
+            torch._foreach_mul_(gradients, factor)
+        for layer in self._large.values():
+            layer.scale(factor)
+
+    def update(self) -> None:
+        """Update the network with the gradient."""
         if self._small is not None:
             self._small.step()
         for layer in self._large.values():
             layer.update(self.learning_rate)
         self.updates += 1
         if self.updates % FLUSH_EVERY == 0:
-            self._flush()
+            flush_denormals(self._small, *(m for layer in self._large.values() for m in (layer.first, layer.second)))
 
-    def _flush(self) -> None:
-        moments = [layer.first for layer in self._large.values()] + [layer.second for layer in self._large.values()]
-        for state in self._small.state.values() if self._small is not None else ():
-            moments += [state["exp_avg"], state["exp_avg_sq"]]
-        for moment in moments:
-            for part in moment.view(-1).split(CHUNK):
-                part.mul_(part.abs() >= TINY)
+    def discard(self) -> None:
+        """Forget the gradient, and what was noted for it."""
+        self._forget()
+        for layer in self._large.values():
+            layer.discard()
+
+    def _forget(self) -> None:
+        for _, parameter in self._named:  # what zero_grad does, without its profiling
+            parameter.grad = None
 
     def tensors(self) -> dict[str, Tensor]:
         """The optimizer's whole state, by parameter name."""
-        result: dict[str, Tensor] = {"updates": torch.tensor(self.updates)}
-        for name, parameter in self._named:
-            state = self._small.state.get(parameter, {}) if self._small is not None else {}
-            result |= {f"{name}.{key}": torch.as_tensor(value) for key, value in state.items()}
+        result = {"updates": torch.tensor(self.updates)} | named_moments(self._named, self._small)
         for name, layer in self._large.items():
             result |= {f"{name}.weight.{key}": value for key, value in layer.state().items()}
         return result
@@ -90,15 +112,46 @@ class OuterProductAdam:
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """The inverse of `tensors`."""
         self.updates = int(tensors["updates"])
-        for name, parameter in self._named:
-            state = {
-                key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")
-            }
-            if state and self._small is not None:
-                # Moments live beside their parameter; the step counts where PyTorch's fused Adam wants them.
-                self._small.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
+        restore_moments(self._named, self._small, tensors)
         for name, layer in self._large.items():
             layer.restore({key: tensors[f"{name}.weight.{key}"] for key in layer.state()})
+
+
+def total_norm(gradients: list[Tensor]) -> Tensor:
+    """The 2-norm of all gradients together, a scalar; 0 without any."""
+    if not gradients:
+        return torch.zeros(())
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+
+
+def flush_denormals(optimizer: torch.optim.Optimizer | None, *others: Tensor) -> None:
+    """Set moments below `TINY` to zero, a cache-sized part at a time."""
+    moments = list(others)
+    for state in optimizer.state.values() if optimizer is not None else ():
+        moments += [state["exp_avg"], state["exp_avg_sq"]]
+    for moment in moments:
+        for part in moment.view(-1).split(CHUNK):
+            part.mul_(part.abs() >= TINY)
+
+
+def named_moments(named: list[tuple[str, nn.Parameter]], optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
+    """What PyTorch's optimizer holds of each parameter, as `{parameter.key: tensor}`."""
+    result: dict[str, Tensor] = {}
+    for name, parameter in named:
+        state = optimizer.state.get(parameter, {}) if optimizer is not None else {}
+        result |= {f"{name}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    return result
+
+
+def restore_moments(
+    named: list[tuple[str, nn.Parameter]], optimizer: torch.optim.Optimizer | None, tensors: Mapping[str, Tensor]
+) -> None:
+    """The inverse of `named_moments`; names of other parameters are passed over."""
+    for name, parameter in named:
+        state = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+        if state and optimizer is not None:
+            # Moments live beside their parameter; the step counts where PyTorch's fused Adam wants them.
+            optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
 
 
 class _LargeLinear:
@@ -109,21 +162,40 @@ class _LargeLinear:
         self.first, self.second = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
         self.steps = torch.zeros((), device=self.weight.device)
         self.noted: list[dict[str, Tensor]] = []
+        self._gathered: tuple[Tensor, Tensor] | None = None
         self._hook = layer.register_forward_hook(self._note)
 
     def close(self) -> None:
         self._hook.remove()
-        self.noted.clear()
+        self.discard()
         self.weight.requires_grad_(True)
+
+    def discard(self) -> None:
+        self.noted.clear()
+        self._gathered = None
+
+    def scale(self, factor: float) -> None:
+        """Multiply the gradient."""
+        if (gathered := self._gather()) is not None:
+            gathered[1].mul_(factor)
+
+    def squared_norm(self) -> Tensor:
+        """`|d^T x|^2`: as `sum (d d^T) * (x x^T)` where the batch is small against the layer, else piece by piece."""
+        if (gathered := self._gather()) is None:
+            return torch.zeros((), device=self.weight.device)
+        inputs, gradients = gathered
+        batch, (outputs, width) = len(inputs), self.weight.shape
+        if batch * (outputs + width) <= outputs * width:
+            return ((gradients.T @ gradients) * (inputs @ inputs.T)).sum().clamp(min=0)
+        rows = max(1, CHUNK // width)
+        return torch.stack([(part @ inputs).square().sum() for part in gradients.split(rows)]).sum()
 
     def update(self, learning_rate: float) -> None:
         """Apply Adam to all rows, a cache-sized chunk at a time."""
-        noted = [pair for pair in self.noted if "output_gradient" in pair]
-        self.noted.clear()
-        if not noted:
+        if (gathered := self._gather()) is None:
             return
-        inputs = torch.cat([pair["input"] for pair in noted])  # (b, inputs)
-        gradients = torch.cat([pair["output_gradient"] for pair in noted]).T.contiguous()  # (outputs, b)
+        inputs, gradients = gathered
+        self._gathered = None
         rows = max(1, CHUNK // self.weight.shape[1])
         buffer = torch.empty(rows, self.weight.shape[1], device=self.weight.device)
         for start in range(0, len(self.weight), rows):
@@ -131,6 +203,16 @@ class _LargeLinear:
             gradient = torch.mm(gradients[part], inputs, out=buffer[: part.stop - part.start])
             _fused_adam(self.weight[part], gradient, self.first[part], self.second[part], self.steps, learning_rate)
         self.steps += 1
+
+    def _gather(self) -> tuple[Tensor, Tensor] | None:
+        """The inputs `(b, inputs)` and gradients `(outputs, b)` noted of all passes since the last update."""
+        noted = [pair for pair in self.noted if "output_gradient" in pair]
+        self.noted.clear()
+        if noted:
+            inputs = torch.cat([pair["input"] for pair in noted]).to(self.weight.dtype)
+            outputs = torch.cat([pair["output_gradient"] for pair in noted]).to(self.weight.dtype)
+            self._gathered = inputs, outputs.T.contiguous()
+        return self._gathered
 
     def state(self) -> dict[str, Tensor]:
         return {"exp_avg": self.first, "exp_avg_sq": self.second, "step": self.steps}

@@ -18,7 +18,6 @@ import torch
 from conftest import Run
 from interrupted_runs import TEXT, leftovers, outcome, recipe, start, start_program
 
-from weightsmith import training
 from weightsmith.architectures import Architecture
 from weightsmith.engines.local import LocalEngine
 from weightsmith.ensemble import Capture, train_networks
@@ -27,6 +26,7 @@ from weightsmith.pipeline import run_pipeline, stages
 from weightsmith.pipeline.reporter import Silent
 from weightsmith.seeds import derive_seed
 from weightsmith.synthesizer import Synthesizer
+from weightsmith.training import trainer
 from weightsmith.zoo import Zoo, build
 from weightsmith.zoo.unfinished import StateFile
 
@@ -158,7 +158,7 @@ def kill_and_finish(run: Path, kills: int, rng: random.Random) -> int:
 
 
 def survive_kills(whole: Path, folder: Path, kills: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(training, "SAVE_EVERY_SECONDS", 0.02)  # so that trainings, too, are resumed in their middle
+    monkeypatch.setattr(trainer, "SAVE_EVERY_SECONDS", 0.02)  # so that trainings, too, are resumed in their middle
     done = kill_and_finish(folder, kills, random.Random(seed))
     assert outcome(folder) == outcome(whole)
     assert not leftovers(folder)

@@ -16,6 +16,9 @@ EVERY = 25
 class MetricsLog:
     """Appends one line for an epoch; `seconds` is the only field that depends on the clock.
 
+    A line holds what `TrainingProgress.document` gives: epoch, updates, loss and seconds, and what else was asked for.
+    Epochs with a validation, a monitor, an alarm or a batch left out are always logged, others now and then.
+
     Each line is written at once, so that a killed process has logged every epoch of the state that it saved.
     """
 
@@ -32,9 +35,9 @@ class MetricsLog:
 
     def epoch(self, pipeline: int, progress: TrainingProgress) -> None:
         """Log one epoch. Raises `EnvironmentFault` when the disk is full."""
-        if self._file is None or (progress.epoch > DENSE_UNTIL and progress.epoch % EVERY):
+        if self._file is None or not _is_logged(progress):
             return
-        line = {"pipeline": pipeline, **progress.__dict__, "seconds": round(progress.seconds, 4)}
+        line = {"pipeline": pipeline, **progress.document(), "seconds": round(progress.seconds, 4)}
         try:
             data = memoryview(f"{json.dumps(line)}\n".encode())
             while data:
@@ -46,6 +49,11 @@ class MetricsLog:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _is_logged(progress: TrainingProgress) -> bool:
+    measured = progress.validation_loss is not None or progress.monitors or progress.alarms or progress.skipped
+    return progress.epoch <= DENSE_UNTIL or progress.epoch % EVERY == 0 or bool(measured)
 
 
 def _is_before(line: str, pipeline: int, epoch: int) -> bool:

@@ -1,0 +1,118 @@
+"""What the loop asks of an optimizer, and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from weightsmith.optim import FLUSH_EVERY, OuterProductAdam, flush_denormals, named_moments, restore_moments, total_norm
+from weightsmith.training.settings import LoopSettings
+
+
+class Optimizer(Protocol):
+    """One update in parts, so that a gradient can be looked at, clipped, or left unused."""
+
+    learning_rate: float
+    updates: int
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradient of `loss`."""
+        ...
+
+    def gradient_norm(self) -> Tensor:
+        """The 2-norm of the whole gradient, a scalar."""
+        ...
+
+    def scale(self, factor: float) -> None:
+        """Multiply the gradient."""
+        ...
+
+    def update(self) -> None:
+        """Make one update with the gradient."""
+        ...
+
+    def discard(self) -> None:
+        """Forget the gradient."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]: ...
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None: ...
+
+    def close(self) -> None:
+        """Leave the network as it was found."""
+        ...
+
+
+def make_optimizer(network: nn.Module, learning_rate: float, settings: LoopSettings) -> Optimizer:
+    """The optimizer that the settings name."""
+    if settings.optimizer == "adam":
+        return OuterProductAdam(network, learning_rate)
+    return AdamW(network, learning_rate, settings.weight_decay)
+
+
+class AdamW:
+    """AdamW (Loshchilov and Hutter 2019, alg. 2; betas 0.9 and 0.999, eps 1e-8): `w <- w (1 - rate decay)` beside Adam.
+
+    Tensors of fewer than two dimensions (biases, norms, scales) do not decay.
+    """
+
+    def __init__(self, network: nn.Module, learning_rate: float, weight_decay: float) -> None:
+        self._named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+        self._inner = torch.optim.AdamW(
+            [
+                {"params": [p for _, p in self._named if p.ndim >= 2], "weight_decay": weight_decay},
+                {"params": [p for _, p in self._named if p.ndim < 2], "weight_decay": 0.0},
+            ],
+            learning_rate,
+            fused=True,
+        )
+        self.learning_rate = learning_rate
+        self.updates = 0
+
+    @property
+    def learning_rate(self) -> float:
+        """The step size; may be changed between updates."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        self._learning_rate = rate
+        for group in self._inner.param_groups:
+            group["lr"] = rate
+
+    def backward(self, loss: Tensor) -> None:
+        self.discard()
+        loss.backward()
+
+    def gradient_norm(self) -> Tensor:
+        return total_norm(self._gradients())
+
+    def scale(self, factor: float) -> None:
+        torch._foreach_mul_(self._gradients(), factor)
+
+    def update(self) -> None:
+        self._inner.step()
+        self.updates += 1
+        if self.updates % FLUSH_EVERY == 0:
+            flush_denormals(self._inner)
+
+    def discard(self) -> None:
+        for _, parameter in self._named:  # what zero_grad does, without its profiling
+            parameter.grad = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"updates": torch.tensor(self.updates)} | named_moments(self._named, self._inner)
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        self.updates = int(tensors["updates"])
+        restore_moments(self._named, self._inner, tensors)
+
+    def close(self) -> None:
+        self.discard()
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for _, p in self._named if p.grad is not None]
