@@ -66,12 +66,15 @@ class OuterProductAdam:
         self._forget()
         loss.backward()
 
-    def gradient_norm(self) -> Tensor:
-        """The 2-norm of the whole gradient, a scalar; that of large layers is had without writing them down."""
-        small = total_norm([p.grad for _, p in self._named if p.grad is not None])
+    def gradient_norm(self, dtype: torch.dtype | None = None) -> Tensor:
+        """The 2-norm of the whole gradient, a scalar, computed in `dtype`.
+
+        That of large layers is had without writing their gradients down.
+        """
+        small = total_norm([p.grad for _, p in self._named if p.grad is not None], dtype)
         if not self._large:
             return small
-        squares = [layer.squared_norm().to(small.device) for layer in self._large.values()]
+        squares = [layer.squared_norm(dtype).to(small.device) for layer in self._large.values()]
         return torch.stack([small.square(), *squares]).sum().sqrt()
 
     def scale(self, factor: float) -> None:
@@ -117,11 +120,11 @@ class OuterProductAdam:
             layer.restore({key: tensors[f"{name}.weight.{key}"] for key in layer.state()})
 
 
-def total_norm(gradients: list[Tensor]) -> Tensor:
-    """The 2-norm of all gradients together, a scalar; 0 without any."""
+def total_norm(gradients: list[Tensor], dtype: torch.dtype | None = None) -> Tensor:
+    """The 2-norm of all gradients together, a scalar, computed in `dtype` (theirs if none is given); 0 without any."""
     if not gradients:
-        return torch.zeros(())
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        return torch.zeros((), dtype=dtype)
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, 2, dtype)))
 
 
 def flush_denormals(optimizer: torch.optim.Optimizer | None, *others: Tensor) -> None:
@@ -179,11 +182,11 @@ class _LargeLinear:
         if (gathered := self._gather()) is not None:
             gathered[1].mul_(factor)
 
-    def squared_norm(self) -> Tensor:
+    def squared_norm(self, dtype: torch.dtype | None = None) -> Tensor:
         """`|d^T x|^2`: as `sum (d d^T) * (x x^T)` where the batch is small against the layer, else piece by piece."""
         if (gathered := self._gather()) is None:
             return torch.zeros((), device=self.weight.device)
-        inputs, gradients = gathered
+        inputs, gradients = (part.to(dtype or part.dtype) for part in gathered)
         batch, (outputs, width) = len(inputs), self.weight.shape
         if batch * (outputs + width) <= outputs * width:
             return ((gradients.T @ gradients) * (inputs @ inputs.T)).sum().clamp(min=0)

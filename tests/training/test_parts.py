@@ -68,7 +68,7 @@ def test_the_average_of_a_known_sequence() -> None:
         decay = {1: 2 / 11, 2: 0.25, 3: 0.25, 4: 0.25}[update]
         expected = decay * expected + (1 - decay) * weight
         assert float(average.tensors["weight"]) == pytest.approx(expected, rel=1e-6)
-    assert float(layer.weight) == 1.0
+    assert layer.weight.item() == 1.0
 
 
 def test_the_decay_warms_up_to_its_value() -> None:
@@ -101,6 +101,16 @@ def test_clipping_is_that_of_pytorch(monkeypatch: pytest.MonkeyPatch, large: int
         assert found.clipped == (limit < 1)
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("large", [1, 10**9])
+@pytest.mark.parametrize("batch", [1, 40])
+def test_a_norm_whose_square_overflows_is_still_had(monkeypatch: pytest.MonkeyPatch, large: int, batch: int) -> None:
+    monkeypatch.setattr(optim, "LARGE", large)
+    model = nn.Linear(5, 4)
+    found = Updater(model, 0.01, LoopSettings(), 0).update(model(torch.ones(batch, 5)).sum() * 1e25)
+    assert found.made
+    assert found.norm == pytest.approx(batch * 1e25 * math.sqrt(5 * 4 + 4), rel=1e-5)
 
 
 def test_a_clipped_gradient_has_the_limits_norm() -> None:

@@ -22,8 +22,8 @@ class Optimizer(Protocol):
         """Compute the gradient of `loss`."""
         ...
 
-    def gradient_norm(self) -> Tensor:
-        """The 2-norm of the whole gradient, a scalar."""
+    def gradient_norm(self, dtype: torch.dtype | None = None) -> Tensor:
+        """The 2-norm of the whole gradient, a scalar, computed in `dtype`."""
         ...
 
     def scale(self, factor: float) -> None:
@@ -88,8 +88,8 @@ class AdamW:
         self.discard()
         loss.backward()
 
-    def gradient_norm(self) -> Tensor:
-        return total_norm(self._gradients())
+    def gradient_norm(self, dtype: torch.dtype | None = None) -> Tensor:
+        return total_norm(self._gradients(), dtype)
 
     def scale(self, factor: float) -> None:
         torch._foreach_mul_(self._gradients(), factor)

@@ -43,6 +43,9 @@ class Updater:
         """Update with the gradient of `loss`, a scalar, or leave all as it is where that is not finite."""
         self.optimizer.backward(loss)
         value, norm = _numbers(loss.detach(), self.optimizer.gradient_norm())
+        # The squares of finite numbers may overflow float32; mps has nothing wider.
+        if math.isfinite(value) and not math.isfinite(norm) and loss.device.type != "mps":
+            norm = float(self.optimizer.gradient_norm(torch.float64))
         # As torch.nn.utils.clip_grad_norm_ has it, so that results can be compared.
         factor = math.inf if self._settings.clip_norm is None else self._settings.clip_norm / (norm + 1e-6)
         found = Update(value, norm, factor < 1)
@@ -66,5 +69,6 @@ def _numbers(loss: Tensor, norm: Tensor) -> tuple[float, float]:
     """Both as Python numbers, with one wait for the device."""
     if loss.device.type == "cpu":
         return float(loss), float(norm)
-    first, second = torch.stack([loss.double(), norm.to(loss.device).double()]).tolist()
+    dtype = torch.promote_types(loss.dtype, norm.dtype)
+    first, second = torch.stack([loss.to(dtype), norm.to(loss.device, dtype)]).tolist()
     return first, second
