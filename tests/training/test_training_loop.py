@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from denoising import EVERYTHING, Denoiser, assert_same, denoising_loss, examples, make, values
+from small_training import EVERYTHING, Denoiser, assert_same, denoising_loss, examples, make, values
 
 from weightsmith.errors import ArtifactError, BadInput, Diverged
 from weightsmith.interfaces import LossRecord
