@@ -29,6 +29,7 @@ install_import_hook(
             "ensemble",
             "evaluation",
             "generators",
+            "graph",
             "layout",
             "objectives",
             "symmetry",

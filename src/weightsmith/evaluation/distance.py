@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from weightsmith.datasets import Dataset
+from weightsmith.graph import NotExportable
 from weightsmith.layout import Layout, Weights
 from weightsmith.symmetry import Symmetry, fold_inactive_inputs
 
@@ -18,8 +19,8 @@ class NetworkDistance:
     """`d(a, b) = 2 |a - b| / (|a| + |b|)`, after balancing ReLU scales, aligning a's units to b's, and leaving out the
     weights of inputs that never vary in the data (they are folded into the bias). Buffers do not count.
 
-    For a module whose symmetries are not known (`symmetry` is None) it is the plain relative L2 distance;
-    `name` says which.
+    For a module that cannot be traced (`symmetry` is None) it is the plain relative L2 distance; scales and units that
+    touch an operation that is not understood stay as they are. `name` says which.
     """
 
     symmetry: Symmetry | None
@@ -29,13 +30,19 @@ class NetworkDistance:
     @classmethod
     def of(cls, module: nn.Module, dataset: Dataset) -> NetworkDistance:
         """The distance for networks of the form of `module` on a data set."""
-        return cls(Symmetry.of(module), dataset.active_inputs, dataset.train.images[0])
+        try:
+            symmetry = Symmetry.of(module, dataset.input_shape)
+        except NotExportable:
+            symmetry = None
+        return cls(symmetry, dataset.active_inputs, dataset.train.images[0])
 
     @property
     def name(self) -> str:
         if self.symmetry is None:
             return "relative L2 (the symmetries of this architecture are not known: scales and units as they are)"
-        return "relative L2 after removing ReLU scale and unit permutation, inputs that never vary left out"
+        name = "relative L2 after removing ReLU scale and unit permutation, inputs that never vary left out"
+        unknown = ", ".join(self.symmetry.not_understood)
+        return f"{name} (as they are around what is not understood: {unknown})" if unknown else name
 
     def canonical(self, weights: Weights) -> Weights:
         """What the distance compares: inactive inputs folded, scales balanced. Do it once a network."""

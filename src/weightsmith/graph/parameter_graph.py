@@ -1,0 +1,153 @@
+"""ParameterGraph: the operations of a module, what each of its tensors is for, and which units are interchangeable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from weightsmith.errors import BadInput
+from weightsmith.graph.flow import Flow
+from weightsmith.graph.groups import Group, groups_along, permutation_groups, scale_groups
+from weightsmith.graph.nodes import Operation, TensorNode, Value
+from weightsmith.graph.rules import RULES
+from weightsmith.graph.tracing import Trace, trace
+from weightsmith.graph.vocabulary import ROW_MAJOR, UNKNOWN, unit_and_input_axes
+from weightsmith.layout import Layout
+
+EXAMPLES = 2  # with one, a batch could not be told from an axis that is repeated
+
+
+@dataclass(frozen=True)
+class ParameterGraph:
+    """The function of a module as operations on values, in the order in which they are computed.
+
+    `tensors`: every floating tensor of the state dict, in its order. `permutations`: groups of units whose order is
+    free; `scales`: groups of units whose positive scales are free; both in the order of the operations, and such that
+    any element of any group leaves the function in evaluation mode as it was, to float rounding. `not_understood`: the
+    operations (PyTorch's names) about which nothing is known; whatever touches them is in no group.
+    """
+
+    layout: Layout
+    inputs: tuple[Value, ...]
+    operations: tuple[Operation, ...]
+    outputs: tuple[Value, ...]
+    tensors: Mapping[str, TensorNode]
+    permutations: tuple[Group, ...]
+    scales: tuple[Group, ...]
+    not_understood: tuple[str, ...]
+
+    @classmethod
+    def of(cls, module: nn.Module, input_shape: Sequence[int]) -> ParameterGraph:
+        """The graph of a module of one floating input `[batch, *input_shape]`.
+
+        The module is traced in evaluation mode and left as it was. Raises `NotExportable` (a `BadInput`), naming the
+        reason, when its operations cannot be written down ahead of running it.
+        """
+        like = next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
+        return cls.traced(module, torch.zeros(EXAMPLES, *input_shape, dtype=like.dtype, device=like.device))
+
+    @classmethod
+    def traced(cls, module: nn.Module, *inputs: Tensor) -> ParameterGraph:
+        """The same from example inputs, for a module of several inputs or of integer ones; give two of each."""
+        if not all(isinstance(value, Tensor) for value in inputs):
+            raise BadInput(f"inputs {inputs!r} are not tensors", "give example tensors, or use ParameterGraph.of")
+        layout, found = Layout.of(module), trace(module, inputs)
+        flow = Flow.through(found, _movable(layout, found), RULES)
+        groups = permutation_groups(flow, found.names)
+        return cls(
+            layout,
+            found.inputs,
+            found.operations,
+            found.outputs,
+            _nodes(layout, found, groups),
+            groups,
+            scale_groups(flow, found.names),
+            tuple(dict.fromkeys(flow.not_understood)),
+        )
+
+    @cached_property
+    def ties(self) -> tuple[tuple[str, ...], ...]:
+        """The names that stand for one tensor, where there are several."""
+        return tuple(dict.fromkeys(node.names for node in self.tensors.values() if len(node.names) > 1))
+
+    @cached_property
+    def _by_name(self) -> dict[str, Operation]:
+        return {operation.name: operation for operation in self.operations}
+
+    def operation(self, name: str) -> Operation:
+        """The operation of that name. Raises `BadInput` when there is none."""
+        if name not in self._by_name:
+            raise BadInput(f"no operation {name!r} in this graph", f"its operations are {', '.join(self._by_name)}")
+        return self._by_name[name]
+
+    @cached_property
+    def edges(self) -> tuple[tuple[str, str], ...]:
+        """From which value to which operation: names of inputs and operations, in order."""
+        return tuple((value.name, op.name) for op in self.operations for value in op.inputs)
+
+    @cached_property
+    def input_layers(self) -> tuple[Operation, ...]:
+        """The linear layers that read the network's input itself, flattened or as it is, with weights of their own."""
+        as_they_are = {value.name for value in self.inputs}
+        found = []
+        for operation in self.operations:
+            if not operation.inputs or operation.inputs[0].name not in as_they_are:
+                continue
+            if operation.kind in ROW_MAJOR and len(operation.inputs) == 1:
+                as_they_are.add(operation.name)
+            elif operation.kind == "linear" and self._owns(operation) and len(operation.inputs[0].shape) == 2:
+                found.append(operation)
+        return tuple(found)
+
+    def _owns(self, operation: Operation) -> bool:
+        mine = set(operation.parameters.values())
+        return not any(mine & set(other.parameters.values()) for other in self.operations if other is not operation)
+
+
+def _movable(layout: Layout, found: Trace) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors that take part: learned ones and running statistics, in the order of the operations."""
+    specs = {spec.name: spec for spec in layout.floating}
+    result = {}
+    for operation in found.operations:
+        for slot, name in operation.parameters.items():
+            spec = specs.get(name)
+            if spec is not None and (spec.role != "buffer" or slot.startswith("running_")):
+                result[name] = spec.shape
+    return result
+
+
+def _nodes(layout: Layout, found: Trace, groups: tuple[Group, ...]) -> dict[str, TensorNode]:
+    """One node a floating tensor of the layout, from the first operation that reads it."""
+    first = {name: tied for tied in found.names.values() for name in tied}
+    uses: dict[str, tuple[int, Operation, str]] = {}
+    for order, operation in enumerate(found.operations):
+        for slot, name in operation.parameters.items():
+            uses.setdefault(name, (order, operation, slot))
+    result = {}
+    for spec in layout.floating:
+        names = first[spec.name]
+        node = TensorNode(spec.name, names, spec.shape, spec.role, order=len(found.operations))
+        result[spec.name] = _used(node, *uses[names[0]], groups) if names[0] in uses else node
+    return result
+
+
+def _used(node: TensorNode, order: int, operation: Operation, slot: str, groups: tuple[Group, ...]) -> TensorNode:
+    """The node of a tensor that an operation reads."""
+    known = operation.kind != UNKNOWN
+    unit, read = unit_and_input_axes(operation.kind, slot, len(node.shape)) if known else (None, None)
+    return replace(
+        node,
+        slot=slot,
+        operation=operation.name,
+        kind=operation.kind,
+        depth=operation.depth,
+        order=order,
+        unit_axis=unit,
+        input_axis=read,
+        unit_groups=groups_along(groups, node.name, unit),
+        input_groups=groups_along(groups, node.name, read),
+    )

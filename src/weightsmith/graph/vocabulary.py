@@ -1,0 +1,67 @@
+"""The vocabulary: which kind of operation each of PyTorch's is. What is not listed is recorded as `unknown`."""
+
+from __future__ import annotations
+
+UNKNOWN = "unknown"
+
+_KINDS = {
+    "linear": "linear",
+    "convolution": "conv1d conv2d conv3d",
+    "transposed_convolution": "conv_transpose1d conv_transpose2d conv_transpose3d",
+    "embedding": "embedding",
+    "matmul": "matmul mm bmm",
+    "batch_norm": "batch_norm",
+    "layer_norm": "layer_norm",
+    "group_norm": "group_norm",
+    "instance_norm": "instance_norm",
+    "rms_norm": "rms_norm",
+    "activation": """relu leaky_relu gelu silu tanh sigmoid elu selu celu softplus mish hardswish hardsigmoid hardtanh
+        relu6 log_sigmoid softsign tanhshrink hardshrink softshrink threshold abs exp expm1 log log1p sqrt rsqrt square
+        sin cos erf reciprocal""",
+    "prelu": "prelu",
+    "gated_linear_unit": "glu",
+    "softmax": "softmax log_softmax",
+    "attention": "scaled_dot_product_attention",
+    "identity": """dropout feature_dropout alpha_dropout feature_alpha_dropout clone contiguous detach alias
+        lift_fresh_copy positive neg to _to_copy""",
+    "pool": """max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d
+        adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d""",
+    "resize": """upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d
+        upsample_bicubic2d upsample_trilinear3d""",
+    "reduce": "mean sum amax amin max min std var",
+    "add": "add sub",
+    "multiply": "mul div",
+    "reshape": "view reshape flatten unflatten squeeze unsqueeze _unsafe_view",
+    "transpose": "transpose permute t numpy_T mT swapaxes",
+    "expand": "expand",
+    "concatenate": "cat concat",
+    "stack": "stack",
+    "split": "chunk split split_with_sizes",
+    "unbind": "unbind",
+    "select": "select",
+    "slice": "slice",
+    "pad": "pad constant_pad_nd",
+    "constant": "zeros ones full empty zeros_like ones_like full_like new_zeros new_ones new_full arange",
+    "item": "getitem",
+}
+KIND_OF = {target: kind for kind, targets in _KINDS.items() for target in targets.split()}
+
+POSITIVELY_HOMOGENEOUS = frozenset({"relu", "leaky_relu", "abs"})
+NORMALISATIONS = frozenset({"batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm"})
+ROW_MAJOR = frozenset({"reshape", "identity"})  # kinds that keep every value and their order
+
+
+def spatial_axes(target: str) -> int:
+    """How many trailing axes `conv2d`, `max_pool1d`, ... slide over."""
+    return next(int(digit) for digit in reversed(target) if digit.isdigit())
+
+
+def unit_and_input_axes(kind: str, slot: str, axes: int) -> tuple[int | None, int | None]:
+    """Which axis of a tensor runs over output units and which over inputs, by the operation's kind and the argument."""
+    if slot != "weight" or kind in NORMALISATIONS or kind == "prelu":
+        if kind == "matmul" and axes >= 2:
+            return (axes - 1, axes - 2) if slot in ("other", "mat2") else (axes - 2, axes - 1)
+        return (axes - 1 if axes else None), None
+    if kind in ("transposed_convolution", "embedding"):
+        return 1, 0
+    return (0, 1) if axes >= 2 else (0 if axes else None, None)
