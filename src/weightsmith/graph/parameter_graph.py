@@ -53,8 +53,6 @@ class ParameterGraph:
     @classmethod
     def traced(cls, module: nn.Module, *inputs: Tensor) -> ParameterGraph:
         """The same from example inputs, for a module of several inputs or of integer ones; give two of each."""
-        if not all(isinstance(value, Tensor) for value in inputs):
-            raise BadInput(f"inputs {inputs!r} are not tensors", "give example tensors, or use ParameterGraph.of")
         layout, found = Layout.of(module), trace(module, inputs)
         flow = Flow.through(found, _movable(layout, found), RULES)
         groups = permutation_groups(flow, found.names)

@@ -42,9 +42,7 @@ def match(tensors: Mapping[str, Tensor], target: Mapping[str, Tensor], groups: S
 def _touching(groups: Sequence[Group], target: Mapping[str, Tensor]) -> Bool[Tensor, "group other"]:
     """Which groups to look at again when one has moved: those with a tensor in common, itself where it acts twice."""
     deciding = [group.tensors & target.keys() for group in groups]
-    found = torch.tensor([[bool(one & other) for other in deciding] for one in deciding]).reshape(
-        len(groups), len(groups)
-    )
+    found = torch.zeros(len(groups), len(groups), dtype=torch.bool)
     for i, one in enumerate(deciding):
         for j, other in enumerate(deciding):
             found[i, j] = _is_coupled(groups[i], target) if i == j else bool(one & other)
