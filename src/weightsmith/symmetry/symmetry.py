@@ -17,7 +17,7 @@ from weightsmith.symmetry.balancing import balance
 from weightsmith.symmetry.matching import match
 from weightsmith.symmetry.tensors import copied, learned, views
 
-CHUNK = 2**23  # weights that are aligned at a time: their copies should stay small
+CHUNK = 2**20  # weights that are aligned at a time: their copies should stay in the caches
 
 
 @dataclass(frozen=True)
