@@ -51,11 +51,15 @@ class NetworkDistance:
             return weights
         return self.symmetry.balance(fold_inactive_inputs(weights, self.symmetry, self.active, self.values))
 
+    def aligned(self, canonical: Weights, reference: Weights) -> Weights:
+        """Canonical networks with their units in the order that fits one canonical reference (a batch of one)."""
+        return self.symmetry.align(canonical, reference) if self.symmetry is not None else canonical
+
     def between(self, canonical: Weights, references: Weights) -> Float[Tensor, "network reference"]:
         """All distances from canonical networks to canonical references."""
         columns = []
         for reference in references:
-            aligned = self.symmetry.align(canonical, reference) if self.symmetry is not None else canonical
+            aligned = self.aligned(canonical, reference)
             difference = (aligned.vectors - reference.vectors).norm(dim=1)
             columns.append(2 * difference / (aligned.vectors.norm(dim=1) + reference.vectors.norm()))
         return torch.stack(columns, dim=1)
