@@ -54,9 +54,16 @@ class Condition:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The states of a sampler, first to last; each `Tokens` holds the whole batch."""
+    """The states of a sampler, first to last, or only the last; each `Tokens` holds the whole batch.
+
+    For a stochastic sampler whose steps were kept, `means` `[batch, token, dim]`, `deviations` and `log_probabilities`
+    `[batch]` (sums over the valid dimensions, float32) of each of them; empty for a deterministic one.
+    """
 
     states: tuple[Tokens, ...]
+    means: tuple[Tensor, ...] = ()
+    deviations: tuple[Tensor, ...] = ()
+    log_probabilities: tuple[Tensor, ...] = ()
 
     @property
     def final(self) -> Tokens:
@@ -112,8 +119,21 @@ class Generator(Protocol):
     has_likelihood: bool
     network: nn.Module
 
-    def sample(self, n: int, condition: Condition, rng: torch.Generator, *, steps: int) -> Trajectory:
-        """`n` samples in `steps` steps. Raises `BadInput` for a condition that it does not understand."""
+    def sample(
+        self,
+        n: int,
+        condition: Condition,
+        rng: torch.Generator,
+        *,
+        steps: int | None = None,
+        keep: Literal["last", "all"] = "last",
+        **how: Any,
+    ) -> Trajectory:
+        """`n` samples in `steps` steps (its own number without), and all states or the last of them.
+
+        `how`: what else the generator lets one choose. Raises `BadInput` for a condition or choice that it does not
+        understand.
+        """
         ...
 
 
@@ -131,8 +151,19 @@ class Objective(Protocol):
     def __call__(self, generator: Any, batch: Mapping[str, Tensor], rng: torch.Generator) -> LossRecord: ...
 
 
+def said(exactness: str) -> str:
+    """A codec's exactness as a clause of a sentence."""
+    return "lossy" if exactness == "lossy" else f"exact {exactness}"
+
+
 def refuse_unknown_conditions(condition: Condition, understands: frozenset[str], who: str) -> None:
     """Raise `BadInput` naming a condition that `who` was not made for."""
     for name in sorted(condition.asked() - understands):
         known = ", ".join(sorted(understands)) or "no condition"
         raise BadInput(f"{who} does not understand the condition {name!r}", f"leave it out; it understands {known}")
+
+
+def refuse_choices(how: Mapping[str, Any], who: str) -> None:
+    """Raise `BadInput` naming a choice of sampling that `who` does not give."""
+    for name in how:
+        raise BadInput(f"{who} gives no choice of {name!r}", "leave it out")

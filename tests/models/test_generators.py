@@ -46,6 +46,7 @@ def first_number(tokens: Tokens) -> torch.Tensor:
 
 CONTRACT: dict[str, Callable[[], Any]] = {
     "transition": lambda: make_generator("transition", TokenSpace.single(DIM), {"hidden": 7, "time_embedding": 3}, 0),
+    "diffusion": lambda: make_generator("diffusion", TokenSpace.single(DIM), {"width": 6, "blocks": 1, "steps": 3}, 0),
     "copy": lambda: copy_of(units(4), 2),
     "noise": lambda: NoisedCheckpoints(units(4), 0.3),
     "average": lambda: PairBlend(units(4)),
@@ -55,7 +56,7 @@ CONTRACT: dict[str, Callable[[], Any]] = {
     "retrieval": lambda: Retrieval(units(4), torch.tensor([0.2, 0.9, 0.4, 0.6])),
     "best of": lambda: BestOf(CoordinateGaussian(units(4)), 3, first_number),
 }
-BASELINES = [name for name in CONTRACT if name != "transition"]
+BASELINES = [name for name in CONTRACT if name not in GENERATORS]
 
 
 def starts(n: int) -> Tokens:
@@ -79,7 +80,7 @@ def test_samples_have_the_asked_number_and_repeat(name: str, n: int) -> None:
     condition = condition_for(generator, n)
     first = generator.sample(n, condition, RNG.manual_seed(3), steps=2).final
     again = generator.sample(n, condition, RNG.manual_seed(3), steps=2).final
-    assert first.values.shape == (n, 1 if name == "transition" else 3, DIM)
+    assert first.values.shape == (n, 1 if name in GENERATORS else 3, DIM)
     assert first.mask.shape == first.values.shape[:2]
     assert torch.equal(first.values, again.values)
 
@@ -110,7 +111,7 @@ def test_random_baselines_follow_the_seed(name: str) -> None:
 
 def test_the_trajectory_applies_the_network_with_the_step_as_time() -> None:
     generator = CONTRACT["transition"]()
-    states = generator.sample(2, Condition(start=starts(2)), RNG, steps=2).states
+    states = generator.sample(2, Condition(start=starts(2)), RNG, steps=2, keep="all").states
     assert len(states) == 3
     z = starts(2).vectors()
     with torch.no_grad():

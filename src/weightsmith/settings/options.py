@@ -113,6 +113,47 @@ class TransitionOptions(Options):
     layers: Annotated[Integer, Field(ge=1, le=64)] = Field(default=2, description="Number of hidden layers.")
 
 
+Portion = Annotated[Number, Field(ge=0, le=1)]
+Names = list[Annotated[str, BeforeValidator(read_text)]]
+
+
+class DiffusionOptions(Options):
+    """Diffusion or flow matching on tokens: path, prediction, network, conditions, and how it samples."""
+
+    path: Annotated[Literal["vp-linear", "vp-cosine", "flow"], BeforeValidator(read_text)] = Field(
+        default="flow", description="From data to noise: variance-preserving with a schedule, or a straight line."
+    )
+    timesteps: Annotated[Integer, Field(ge=1, le=10**6)] = Field(
+        default=1000, description="Time steps of a variance-preserving path."
+    )
+    prediction: Annotated[Literal["noise", "x0", "v", "velocity"], BeforeValidator(read_text)] = Field(
+        default="velocity", description="What the network says of a noisy state."
+    )
+    denoiser: Annotated[Literal["simple", "mlp", "transformer"], BeforeValidator(read_text)] = Field(
+        default="mlp", description="The network: the note's plain one, a residual perceptron, a transformer on tokens."
+    )
+    width: Width = Field(default=512, description="Units of its layers.")
+    blocks: Annotated[Integer, Field(ge=1, le=256)] = Field(default=4, description="Its blocks, or hidden layers.")
+    heads: Annotated[Integer, Field(ge=1, le=256)] = Field(default=4, description="Attention heads of a transformer.")
+    condition_width: Width = Field(default=128, description="Features in which time and conditions are embedded.")
+    conditions: list[Annotated[Literal["accuracy", "loss"], BeforeValidator(read_text)]] = Field(
+        default=[], description="Measures of a network that can be asked for."
+    )
+    datasets: Names = Field(default=[], description="Data sets that can be asked for, by name; none is no condition.")
+    architectures: Names = Field(default=[], description="Architectures that can be asked for, by name.")
+    given: Truth = Field(default=False, description="Whether it learns to fill in some tensors given the others.")
+    drop: Portion = Field(default=0.1, description="Share of examples whose conditions are dropped, for guidance.")
+    sampler: Annotated[
+        Literal["ddpm", "ddim", "dpm-solver", "euler", "heun", "flow-sde"], BeforeValidator(read_text)
+    ] = Field(default="heun", description="How it samples where nothing else is asked for.")
+    steps: Annotated[Integer, Field(ge=1, le=10**5)] = Field(
+        default=20, description="Steps of the sampler where nothing else is asked for."
+    )
+    guidance: Annotated[Number, Field(ge=0, le=100)] = Field(
+        default=1.0, description="Classifier-free guidance where nothing else is asked for; 1 is none."
+    )
+
+
 OPTIONS: dict[str, dict[str, type[Options]]] = {
     "architecture": {"target_cnn": TargetCnnOptions, "mlp": MlpOptions},
     "codec": {
@@ -122,7 +163,7 @@ OPTIONS: dict[str, dict[str, type[Options]]] = {
         "unit": UnitOptions,
         "autoencoder": AutoencoderOptions,
     },
-    "generator": {"transition": TransitionOptions},
+    "generator": {"transition": TransitionOptions, "diffusion": DiffusionOptions},
 }
 
 

@@ -18,6 +18,12 @@ CODECS = {
 }
 GENERATORS = {
     "transition": "weightsmith.generators.transition:make_transition",
+    "diffusion": "weightsmith.generators.diffusion:make_diffusion",
+}
+# What a run with this generator is: along one training trajectory, or over a population of trained networks.
+EXPERIMENTS = {
+    "transition": "trajectory",
+    "diffusion": "population",
 }
 DENOISERS = {
     "simple": "weightsmith.denoisers.mlp:SimpleWeightDiffusion",

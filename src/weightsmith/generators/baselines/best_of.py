@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -31,11 +32,11 @@ class BestOf:
         self.understands = inner.understands
         self.network: nn.Module = inner.network
 
-    def sample(self, n: int, condition: Condition, rng: torch.Generator, *, steps: int = 1) -> Trajectory:
-        best = self.inner.sample(n, condition, rng, steps=steps).final
+    def sample(self, n: int, condition: Condition, rng: torch.Generator, **how: Any) -> Trajectory:
+        best = self.inner.sample(n, condition, rng, **how).final
         scores = self._scores(best)
         for _ in range(self.tries - 1):
-            draw = self.inner.sample(n, condition, rng, steps=steps).final
+            draw = self.inner.sample(n, condition, rng, **how).final
             found = self._scores(draw)
             better = (found > scores).to(best.values.device)
             scores = torch.maximum(scores, found)

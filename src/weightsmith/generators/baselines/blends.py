@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,7 +34,7 @@ class PairBlend:
         self.training, self.position, self.align = training, position, align
         self.network: nn.Module = nn.Identity()
 
-    def sample(self, n: int, condition: Condition, rng: torch.Generator, *, steps: int = 1) -> Trajectory:
+    def sample(self, n: int, condition: Condition, rng: torch.Generator, **how: Any) -> Trajectory:
         refuse_unknown_conditions(condition, self.understands, "a blend")
         count, device = len(self.training), self.training.values.device
         first = drawn(n, count, rng)

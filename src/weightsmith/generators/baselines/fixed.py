@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -23,7 +25,7 @@ class FixedGenerator:
         self.stored = stored
         self.network: nn.Module = nn.Identity()
 
-    def sample(self, n: int, condition: Condition, rng: torch.Generator, *, steps: int = 1) -> Trajectory:
+    def sample(self, n: int, condition: Condition, rng: torch.Generator, **how: Any) -> Trajectory:
         refuse_unknown_conditions(condition, self.understands, "a stored network")
         return Trajectory((self.stored[[0] * n],))
 

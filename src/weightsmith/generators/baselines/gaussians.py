@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -24,7 +26,7 @@ class CoordinateGaussian:
         self.mean, self.deviation = training.values.mean(dim=0), training.values.std(dim=0)
         self.network: nn.Module = nn.Identity()
 
-    def sample(self, n: int, condition: Condition, rng: torch.Generator, *, steps: int = 1) -> Trajectory:
+    def sample(self, n: int, condition: Condition, rng: torch.Generator, **how: Any) -> Trajectory:
         refuse_unknown_conditions(condition, self.understands, "a Gaussian")
         noise = normal((n, *self.mean.shape), self.mean, rng)
         return Trajectory((with_values(self.training, self.mean + self.deviation * noise),))
@@ -51,7 +53,7 @@ class PcaGaussian:
         self.axes = _scaled_axes(training.values - self.mean, self.components)
         self.network: nn.Module = nn.Identity()
 
-    def sample(self, n: int, condition: Condition, rng: torch.Generator, *, steps: int = 1) -> Trajectory:
+    def sample(self, n: int, condition: Condition, rng: torch.Generator, **how: Any) -> Trajectory:
         refuse_unknown_conditions(condition, self.understands, "a Gaussian")
         amounts = normal((n, self.components), self.mean, rng)
         offset = (amounts @ self.axes.flatten(1)).reshape(n, *self.mean.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,7 +34,7 @@ class NoisedCheckpoints:
         self.deviation = scale * energy.sqrt()[:, None] * used
         self.network: nn.Module = nn.Identity()
 
-    def sample(self, n: int, condition: Condition, rng: torch.Generator, *, steps: int = 1) -> Trajectory:
+    def sample(self, n: int, condition: Condition, rng: torch.Generator, **how: Any) -> Trajectory:
         refuse_unknown_conditions(condition, self.understands, "a noised copy")
         values = self.training.values[drawn(n, len(self.training), rng).to(self.training.values.device)]
         noise = self.deviation * normal(tuple(values.shape), values, rng)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -30,7 +32,7 @@ class Retrieval:
         self.training, self.accuracies = training, accuracies
         self.network: nn.Module = nn.Identity()
 
-    def sample(self, n: int, condition: Condition, rng: torch.Generator, *, steps: int = 1) -> Trajectory:
+    def sample(self, n: int, condition: Condition, rng: torch.Generator, **how: Any) -> Trajectory:
         """Raises `BadInput` when wanted accuracies are neither one nor one a sample."""
         refuse_unknown_conditions(condition, self.understands, "retrieval")
         sound = torch.isfinite(self.accuracies).cpu()
