@@ -234,6 +234,11 @@ class Weights:
         return torch.isfinite(self.vectors).all(dim=1)
 
 
+def layers_of(layout: Layout) -> list[str]:
+    """The layers of a network, in order: what its tensors are called up to the last dot."""
+    return list(dict.fromkeys(spec.name.rpartition(".")[0] or spec.name for spec in layout.tensors))
+
+
 def _dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 import weightsmith
 from weightsmith.architectures import Architecture
-from weightsmith.codecs import make_codec
+from weightsmith.codecs import CanonicalCodec, known_numbers, make_codec
 from weightsmith.errors import ArtifactError, BadInput
 from weightsmith.files import replacing_folder
 from weightsmith.generators import make_generator
 from weightsmith.hashed import read_sealed_json, write_sealed_json
-from weightsmith.interfaces import Codec, Condition, Generator
-from weightsmith.layout import Layout, Weights
+from weightsmith.interfaces import Codec, Condition, Generator, Given, Trajectory, said
+from weightsmith.layout import Layout, Weights, layers_of
 from weightsmith.seeds import derive_seed
 from weightsmith.settings.options import OPTIONS, validate_options
 from weightsmith.settings.registry import nearest
 from weightsmith.settings.synthesizer import SCHEMA, SynthesizerConfig
+from weightsmith.symmetry import Symmetry
 from weightsmith.tensorfile import read_tensors, write_tensors
+from weightsmith.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ class Synthesizer:
     @classmethod
     def fit(cls, weights: Weights, architecture: Architecture, codec: Part, generator: Part, seed: int) -> Synthesizer:
         """A codec fitted on training networks and an untrained generator of its tokens."""
-        fitted = make_codec(codec.name, codec.options)
+        fitted = make_codec(
+            codec.name, codec.options, _symmetry(architecture) if codec.options.get("canonical") else None
+        )
         fitted.fit(weights)
         made = make_generator(generator.name, fitted.space(), generator.options, seed)
         return cls(architecture, weights.layout, fitted, codec, made, generator, {})
@@ -59,31 +63,84 @@ class Synthesizer:
         """How many numbers stand for one network."""
         return int(self.codec.space().valid.sum())
 
-    def trajectory(
-        self, n: int, *, start: Weights | None = None, steps: int = 1, seed: int = 0, **condition: Any
-    ) -> list[Weights]:
-        """The decoded states of the sampler, the start first (as the codec represents it).
+    def trajectory(self, n: int, **wanted: Any) -> list[Weights]:
+        """The decoded states of the sampler, from noise or the start (as the codec represents it); see `sample`."""
+        return [self.codec.decode(state, self.layout) for state in self._run(n, keep="all", **wanted).states]
 
-        Without `start`, a generator that needs one is given `n` fresh random inits of the architecture, drawn from
-        `seed`. Raises `BadInput` for a condition that the generator does not understand.
+    def sample(self, n: int, **wanted: Any) -> Weights:
+        """`n` networks.
+
+        * `steps`, `sampler`, `guidance`: how; without them as the generator was made to.
+        * `seed`: what inits and noise follow from.
+        * `start`: networks to start from, `Weights` of n. Without, a generator that needs one is given fresh random
+          inits of the architecture.
+        * `accuracy`, `loss` (a number, or a tensor `[n]`), `dataset`, `architecture`: what is asked of the networks.
+        * `given`: networks (one for all, or n) of which the layers or tensors named in `layers` are kept.
+
+        Raises `BadInput` for a wish that the generator or the codec does not understand.
         """
+        return self.codec.decode(self._run(n, keep="last", **wanted).final, self.layout)
+
+    def _run(
+        self,
+        n: int,
+        *,
+        keep: Literal["last", "all"],
+        start: Weights | None = None,
+        given: Weights | None = None,
+        layers: Sequence[str] = (),
+        steps: int | None = None,
+        seed: int = 0,
+        sampler: str | None = None,
+        guidance: float | None = None,
+        **condition: Any,
+    ) -> Trajectory:
         if start is None and "start" in self.generator.understands:
             start = self.random_inits(n, seed)
-        encoded = None if start is None else self.codec.encode(start)
+        encoded = None if start is None else self.encode(start)
         try:
-            asked = Condition(start=encoded, **condition)
+            asked = Condition(start=encoded, given=self._given(given, layers), **condition)
         except TypeError:
-            known = ", ".join(sorted(self.generator.understands))
+            known = ", ".join(sorted(self.generator.understands)) or "no condition"
             raise BadInput(f"unknown condition in {sorted(condition)}", f"this generator understands {known}") from None
+        how = {name: value for name, value in (("sampler", sampler), ("guidance", guidance)) if value is not None}
         rng = torch.Generator().manual_seed(derive_seed(seed, "sample"))
-        states = self.generator.sample(n, asked, rng, steps=steps).states
-        return [self.codec.decode(state, self.layout) for state in states]
+        return self.generator.sample(n, asked, rng, steps=steps, keep=keep, **how)
 
-    def sample(
-        self, n: int, *, start: Weights | None = None, steps: int = 1, seed: int = 0, **condition: Any
-    ) -> Weights:
-        """`n` networks: the last states of `trajectory`."""
-        return self.trajectory(n, start=start, steps=steps, seed=seed, **condition)[-1]
+    def _given(self, networks: Weights | None, layers: Sequence[str]) -> Given | None:
+        """Layers or tensors of networks as what is known. Raises `BadInput` for a name that is none."""
+        if networks is None and not layers:
+            return None
+        if networks is None or not layers:
+            missing, has = ("networks", "layers") if networks is None else ("names of layers", "networks")
+            raise BadInput(f"{has} are given without {missing}", "give both, or neither")
+        names = [name for layer in layers for name in self._tensors_of(layer)]
+        return Given(self.encode(networks), known_numbers(self.codec, self.layout, names))
+
+    def encode(self, networks: Weights) -> Tokens:
+        """Tokens of networks. A loaded codec that makes them canonical learns the symmetries only now: decoding, which
+        is all that most samples need, does without, and may be of an architecture that cannot be built here."""
+        if isinstance(self.codec, CanonicalCodec):
+            self._learn_symmetry(self.codec)
+        return self.codec.encode(networks)
+
+    def _learn_symmetry(self, codec: CanonicalCodec) -> None:
+        codec.symmetry = codec.symmetry or _symmetry(self.architecture)
+
+    def _tensors_of(self, layer: str) -> list[str]:
+        """A tensor by its name, or all of a layer."""
+        names = [spec.name for spec in self.layout.tensors]
+        found = [name for name in names if name == layer or name.startswith(f"{layer}.")]
+        if not found:
+            raise BadInput(f"there is no layer or tensor {layer!r}", f"choose from {', '.join(layers_of(self.layout))}")
+        return found
+
+    def canonical(self, networks: Weights) -> Weights:
+        """Networks as its codec sees them: balanced and aligned where it makes them canonical, else as they are."""
+        if not isinstance(self.codec, CanonicalCodec):
+            return networks
+        self._learn_symmetry(self.codec)
+        return self.codec.canonical(networks)
 
     def random_inits(self, n: int, seed: int) -> Weights:
         """`n` networks with the standard random initialisation, which no training run of a recipe uses."""
@@ -142,10 +199,11 @@ class Synthesizer:
         tensors, _ = read_tensors(folder / "model.safetensors", sha256=config.model_sha256)
         codec = make_codec(codec_part.name, codec_part.options)
         codec.restore(_under("codec.", tensors), layout)
-        if int(codec.space().valid.sum()) != config.dim:
+        space = codec.space()
+        if int(space.valid.sum()) != config.dim:
             raise ValueError(f"its codec does not make tokens of {config.dim} numbers")
         with torch.device("meta"):  # shapes first: nothing is allocated until the tensors in the file are seen to fit
-            generator = make_generator(generator_part.name, codec.space(), generator_part.options, seed=0)
+            generator = make_generator(generator_part.name, space, generator_part.options, seed=0)
         generator.network.load_state_dict(_under("generator.", tensors), assign=True)
         architecture = Architecture.from_json(config.architecture.model_dump())
         return cls(architecture, layout, codec, codec_part, generator, generator_part, config.provenance)
@@ -170,7 +228,7 @@ class Synthesizer:
 
 Generates weights for `{self.architecture.name}` ({self.layout.parameters:,} parameters) with the
 `{self.generator_part.name}` generator on `{self.codec_part.name}` tokens: {self.dim} numbers a network,
-exact {self.codec.exactness}.
+{said(self.codec.exactness)}.
 
     from weightsmith import Synthesizer
     weights = Synthesizer.load("this folder").sample(4, seed=0)
@@ -179,6 +237,10 @@ exact {self.codec.exactness}.
 
 This card is for people; nothing reads it.
 """
+
+
+def _symmetry(architecture: Architecture) -> Symmetry | None:
+    return Symmetry.of(architecture.build(0), architecture.input_shape)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -28,31 +28,90 @@ Typed = Annotated[
 Format = Annotated[str, typer.Option("--format", help="safetensors, pt or pth (a plain PyTorch state dict).")]
 
 
+Steps = Annotated[int | None, typer.Option(min=1, help="Steps of the sampler; without it, the synthesizer's own.")]
+Sampler = Annotated[str | None, typer.Option(help="ddpm, ddim, dpm-solver, euler, heun or flow-sde.")]
+Guidance = Annotated[float | None, typer.Option(min=0, help="Classifier-free guidance; 1 is none.")]
+Accuracy = Annotated[float | None, typer.Option(min=0, max=1, help="The accuracy to ask for, as 0.97.")]
+Loss = Annotated[float | None, typer.Option(min=0, help="The cross-entropy to ask for, in nats.")]
+AskedData = Annotated[str | None, typer.Option("--for-dataset", help="The data set to ask for, by name.")]
+GivenLayers = Annotated[
+    list[str] | None,
+    typer.Option("--given", metavar="LAYER", help="A layer or tensor of --network to keep; repeat for more."),
+]
+GivenNetwork = Annotated[
+    Path | None, typer.Option("--network", metavar="FILE", help="The checkpoint that --given layers are taken from.")
+]
+
+
 @app.command(short_help="Generate networks with a synthesizer.")
 def sample(
-    synthesizer: Annotated[Path, typer.Argument(help="Folder of a synthesizer.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the weights; must be new or empty.")],
+    synthesizer: Annotated[str, typer.Argument(help="Folder of a synthesizer, or the name of a shipped one.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the weights, new or empty; samples without it.")
+    ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many networks.")] = 1,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of inits and noise.")] = 0,
+    steps: Steps = None,
+    sampler: Sampler = None,
+    guidance: Guidance = None,
+    accuracy: Accuracy = None,
+    loss: Loss = None,
+    for_dataset: AskedData = None,
+    given: GivenLayers = None,
+    network: GivenNetwork = None,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Measure them on test images; they are written only with --out.")
+    ] = False,
     format: Format = "safetensors",
     architecture: Typed = None,
+    as_json: Json = False,
 ) -> None:
-    """Generate networks and write each as a file that PyTorch or safetensors loads."""
+    """Generate networks, and write each as a file that PyTorch or safetensors loads, or measure them."""
     from weightsmith.checkpoint import SUFFIXES, write_checkpoint
     from weightsmith.files import require_writable_folder
-    from weightsmith.synthesizer import Synthesizer
 
     if f".{format}" not in SUFFIXES:
         raise BadInput(f"format {format!r}", f"use one of {', '.join(s[1:] for s in SUFFIXES)}")
-    if out.is_dir() and any(out.iterdir()):
+    out = out or (None if evaluate else Path("samples"))
+    if out is not None and out.is_dir() and any(out.iterdir()):
         raise BadInput(f"{out} is not empty", "choose a new folder with --out")
-    loaded = Synthesizer.load(synthesizer, architecture)
-    require_writable_folder(out)
-    for i, state in enumerate(loaded.sample(n, steps=steps, seed=seed).states()):
-        path = out / f"sample-{i:05d}.{format}"
-        write_checkpoint(path, state)
-        typer.echo(path)
+    loaded = _loaded(synthesizer, architecture)
+    data = _made_with(loaded) if evaluate else None
+    wanted = {"accuracy": accuracy, "loss": loss, "dataset": for_dataset, "sampler": sampler, "guidance": guidance}
+    asked: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+    asked |= _given(loaded, given or [], network)
+    weights = loaded.sample(n, steps=steps, seed=seed, **asked)
+    if out is not None:
+        require_writable_folder(out)
+        for i, state in enumerate(weights.states()):
+            path = out / f"sample-{i:05d}.{format}"
+            write_checkpoint(path, state)
+            if not evaluate:
+                typer.echo(path)
+    if data is not None:
+        _measure([f"sample {i}" for i in range(n)], weights, loaded.architecture, data, as_json)
+
+
+def _loaded(name: str, architecture: str | None) -> Synthesizer:
+    """A synthesizer in a folder, or one that comes with the package. Raises `BadInput` where it is neither."""
+    from weightsmith.pretrained import PRETRAINED, pretrained_folder
+    from weightsmith.synthesizer import Synthesizer
+
+    folder = Path(name)
+    if not folder.exists():
+        if name not in PRETRAINED:
+            raise BadInput(f"{name} is no folder", f"give a synthesizer, or one of {', '.join(PRETRAINED)}")
+        folder = pretrained_folder(name)
+    return Synthesizer.load(folder, architecture)
+
+
+def _given(synthesizer: Synthesizer, layers: Sequence[str], network: Path | None) -> dict[str, Any]:
+    if not layers and network is None:
+        return {}
+    if network is None:
+        raise BadInput(f"--given {layers[0]} without a network to take it from", "name a checkpoint with --network")
+    _, weights = _checkpoints([network], synthesizer.architecture)
+    return {"given": weights, "layers": layers}
 
 
 @app.command(short_help="Measure a run, a synthesizer or checkpoints.")
@@ -63,7 +122,7 @@ def evaluate(
     ] = None,
     architecture: Typed = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Samples to draw from a synthesizer.")] = 8,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the sampler.")] = 1,
+    steps: Steps = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
     as_json: Json = False,
 ) -> None:
