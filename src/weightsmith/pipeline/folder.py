@@ -147,7 +147,8 @@ class RunFolder:
 
     @property
     def zoo(self) -> Path:
-        return self.path / "zoo"
+        """The run's own zoo, or the one that the recipe names."""
+        return self.path / "zoo" if self.recipe.zoo.folder is None else Path(self.recipe.zoo.folder)
 
     @property
     def samples(self) -> Path:

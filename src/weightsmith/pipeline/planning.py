@@ -101,10 +101,10 @@ def resolve(recipe: Recipe, note: Callable[[str], None] = lambda text: None) -> 
     evaluation = recipe.evaluation.model_copy(
         update={"precision": choose_precision(recipe.evaluation.precision, device)}
     )
-    plan = ZooPlan(recipe, typed_by_user=True)
-    zoo = _with_method(zoo, plan, note)
-    plan = ZooPlan(recipe.model_copy(update={"zoo": zoo}), typed_by_user=True)
-    zoo = zoo.model_copy(update=_shares(plan, note))
+    if zoo.folder is None:
+        zoo = _with_method(zoo, ZooPlan(recipe, typed_by_user=True), note)
+        plan = ZooPlan(recipe.model_copy(update={"zoo": zoo}), typed_by_user=True)
+        zoo = zoo.model_copy(update=_shares(plan, note))
     return recipe.model_copy(update={"zoo": zoo, "evaluation": evaluation})
 
 

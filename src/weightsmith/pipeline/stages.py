@@ -18,6 +18,7 @@ from weightsmith.pipeline.units import measure
 from weightsmith.report import report_of
 from weightsmith.settings.recipe import Recipe, require_one_form
 from weightsmith.settings.registry import EXPERIMENTS, load_entry
+from weightsmith.zoo import Zoo
 from weightsmith.zoo.build import Engine, EpochReport, build_zoo, divergences
 
 EngineFactory = Callable[[Recipe], Engine]
@@ -31,6 +32,9 @@ def local_engine(recipe: Recipe) -> Engine:
 def build_stage(run: RunFolder, reporter: Reporter, engine: EngineFactory = local_engine) -> None:
     """Train the recipe's runs and capture their trajectories, on the engine that is made for them."""
     settings = run.recipe.zoo
+    if settings.folder is not None:
+        Zoo.open(run.zoo)  # it must be there, and whole as far as can be seen at once
+        return
     provenance = {"weightsmith": weightsmith.__version__, "command": command_line()}
     progress = _Progress(reporter, settings.epochs)
     zoo = build_zoo(run.zoo, run.plan.tasks, engine(run.recipe), provenance, progress.epoch, progress.begin)

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from weightsmith.errors import BadInput
-from weightsmith.settings.registry import CODECS, GENERATORS, nearest
-from weightsmith.settings.scalars import Integer, Text, Truth, read_mapping, refuse
+from weightsmith.settings.registry import CODECS, EXPERIMENTS, GENERATORS, nearest
+from weightsmith.settings.scalars import Integer, Number, Text, Truth, read_mapping, refuse
 from weightsmith.settings.sections import (
     ArchitectureSettings,
     Choice,
@@ -21,10 +21,12 @@ from weightsmith.settings.sections import (
     FreeOptions,
     Momentum,
     Optimizer,
+    Optional,
     OptionedSettings,
     Precision,
     Rate,
     Settings,
+    Share,
 )
 from weightsmith.settings.vary import VarySettings
 
@@ -32,6 +34,9 @@ from weightsmith.settings.vary import VarySettings
 class ZooSettings(Settings):
     """The population of networks that is trained."""
 
+    folder: Annotated[Text | None, Optional] = Field(
+        default=None, description="A zoo that exists, built or imported, to learn from; null trains one."
+    )
     runs: Count = Field(default=3, description="Independently initialised training runs.")
     epochs: Count = Field(default=5, description="Passes over the training images in each run.")
     capture_steps: CountOrZero = Field(
@@ -61,6 +66,22 @@ class ZooSettings(Settings):
     threads: CountOrZero = Field(default=0, description="Threads of each worker; 0 chooses for the machine.")
 
 
+class PopulationSettings(Settings):
+    """Which networks of a zoo a generator over a population learns from; parts are cut by run, never by checkpoint."""
+
+    checkpoints: Annotated[Literal["last", "all"], Choice] = Field(
+        default="last", description="The last network of every run, or all but the initial ones."
+    )
+    train: CountOrZero = Field(default=0, description="Runs to learn from; 0 takes what the other two leave.")
+    validation: Share = Field(default=0.1, description="Share of the runs that training is stopped by.")
+    held_out: Share = Field(default=0.1, description="Share of the runs that samples are compared with.")
+    statistics: Annotated[Literal["generated", "recalibrated"], Choice] = Field(
+        default="recalibrated",
+        description="Running statistics of normalisation layers, where samples are measured: as they come out of the "
+        "codec, or measured anew on training images.",
+    )
+
+
 class CodecSettings(OptionedSettings):
     """How weights become tokens and tokens weights."""
 
@@ -87,9 +108,32 @@ class TrainingSettings(Settings):
         description="Named lengths of training, in epochs over the training pairs; a model is made for each.",
     )
     headline: Text = Field(default="note", description="The budget whose model the headline numbers are of.")
-    batch_size: Count = Field(default=4, description="Training pairs in a step.")
+    batch_size: Count = Field(default=4, description="Examples (pairs, networks) in a step.")
     learning_rate: Rate = Field(default=1e-4, description="Step size of the optimizer.")
-    optimizer: Annotated[Literal["adam"], Choice] = Field(default="adam", description="What trains the generator.")
+    optimizer: Annotated[Literal["adam", "adamw"], Choice] = Field(
+        default="adam", description="What trains the generator."
+    )
+    weight_decay: Decay = Field(default=0.0, description="Decoupled weight decay of adamw.")
+    schedule: Annotated[Literal["constant", "cosine"], Choice] = Field(
+        default="constant", description="How the step size moves after the warm-up: not, or down a cosine."
+    )
+    warmup: CountOrZero = Field(default=0, description="Updates over which the step size rises from nothing.")
+    clip: Decay = Field(default=0.0, description="Greatest norm of a gradient; longer ones are shortened. 0: any.")
+    average: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="Decay of the moving average of the weights that is validated and saved. 0: none."
+    )
+    updates: CountOrZero = Field(
+        default=0, description="Updates that are called an epoch; 0 is one pass over the examples."
+    )
+    precision: Annotated[Literal["bf16", "fp32"], Choice] = Field(
+        default="fp32", description="Arithmetic of the products; weights and moments are float32."
+    )
+    validate_every: CountOrZero = Field(
+        default=0, description="Epochs between measurements on the validation runs; the best is saved. 0: none."
+    )
+    patience: CountOrZero = Field(
+        default=0, description="Validations without improvement after which training ends. 0: never."
+    )
 
     @field_validator("headline")
     @classmethod
@@ -105,9 +149,27 @@ class EvaluationSettings(Settings):
     """How generated networks are made and measured."""
 
     inits: Annotated[Integer, Field(ge=2, le=10**6)] = Field(
-        default=5, description="Unseen initial networks to start from."
+        default=5, description="Unseen initial networks to start from, for generators that need a start."
     )
-    steps: Count = Field(default=6, description="Steps the generator takes from each initial network.")
+    samples: Annotated[Integer, Field(ge=2, le=10**6)] = Field(
+        default=64, description="Networks to sample from a generator over a population; none is selected."
+    )
+    steps: Count = Field(default=6, description="Steps of the generator.")
+    samplers: Annotated[dict[FolderName, CountOrZero], BeforeValidator(read_mapping)] = Field(
+        default={}, description="More samplers to stand in the table, each with its number of steps."
+    )
+    wanted: CountOrZero = Field(
+        default=0, description="Networks to ask for by accuracy, evenly over what the zoo holds. 0: none."
+    )
+    wanted_from: Annotated[Annotated[Number, Field(ge=0, le=1)] | None, Optional] = Field(
+        default=None, description="The least accuracy to ask for; null for the least in the zoo."
+    )
+    wanted_to: Annotated[Annotated[Number, Field(ge=0, le=1)] | None, Optional] = Field(
+        default=None, description="The greatest accuracy to ask for; null for the greatest in the zoo."
+    )
+    given: CountOrZero = Field(
+        default=0, description="Held-out networks of which every layer is generated given the rest. 0: none."
+    )
     batch_size: Count = Field(default=128, description="Images in an evaluation step.")
     precision: Precision = Field(default="auto", description="Arithmetic of evaluation; auto chooses for the machine.")
 
@@ -123,6 +185,9 @@ class Recipe(Settings):
     architecture: ArchitectureSettings = Field(default=ArchitectureSettings(), description="The networks.")
     zoo: ZooSettings = Field(default=ZooSettings(), description="The population of networks that is trained.")
     vary: VarySettings = Field(default=VarySettings(), description="What differs from run to run.")
+    population: PopulationSettings = Field(
+        default=PopulationSettings(), description="Which networks of the zoo are learned, for generators over many."
+    )
     codec: CodecSettings = Field(default=CodecSettings(), description="How weights become tokens and tokens weights.")
     generator: GeneratorSettings = Field(default=GeneratorSettings(), description="The model that generates tokens.")
     training: TrainingSettings = Field(default=TrainingSettings(), description="How the generator is trained.")
@@ -143,11 +208,17 @@ def section(name: str) -> type[Settings] | None:
 
 
 def require_one_form(recipe: Recipe) -> None:
-    """Raise `BadInput` for a recipe whose zoo is of several forms or data sets, which generators cannot learn from."""
-    mixed = [name for name in ("dataset", "architecture", "options") if name in recipe.vary.named]
+    """Raise `BadInput` for a recipe that varies what its generators hold fixed.
+
+    Along a trajectory that is architecture and data set; over a population every architecture has a generator of its
+    own, and the data set is held fixed.
+    """
+    fixed: tuple[str, ...] = ("dataset", "architecture", "options")
+    if EXPERIMENTS[recipe.generator.name] == "population":
+        fixed = ("dataset",)
+    mixed = [name for name in fixed if name in recipe.vary.named]
     if mixed:
         raise BadInput(
-            f"recipe {recipe.name!r} varies {', '.join(mixed)}, and generators are trained on one architecture and "
-            "data set",
+            f"recipe {recipe.name!r} varies {', '.join(mixed)}, which {recipe.generator.name} generators hold fixed",
             "build its zoo with `weightsmith zoo build`, or give a recipe that does not vary them",
         )

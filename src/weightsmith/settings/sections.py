@@ -27,6 +27,7 @@ CountOrZero = Annotated[Integer, Field(ge=0, le=2**31 - 1)]
 Rate = Annotated[Number, Field(gt=0)]
 Decay = Annotated[Number, Field(ge=0)]
 Momentum = Annotated[Number, Field(ge=0, lt=1)]
+Share = Annotated[Number, Field(ge=0, le=0.5)]
 Choice = BeforeValidator(read_text)
 Optional = BeforeValidator(read_optional)
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Choice]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weightsmith.interfaces import said
 from weightsmith.record import Record, read_records
 from weightsmith.report.figures import histograms_figure
 from weightsmith.report.page import Page, Section
@@ -63,4 +64,4 @@ def _introduction(summary: Summary) -> str:
     return f"""<p>Measured on the {where["images"]:,} test images of <b>{html.escape(str(where["dataset"]))}</b>
 ({html.escape(str(where["precision"]))}); {summary.pipelines} pipelines, {summary.inits} unseen inits each.
 Generator: <b>{html.escape(model["generator"])}</b> on <b>{html.escape(model["codec"])}</b> tokens of
-{model["token_dim"]:,} numbers, exact {html.escape(model["exactness"])}.</p>"""
+{model["token_dim"]:,} numbers; {html.escape(said(model["exactness"]))}.</p>"""

@@ -38,7 +38,7 @@ class Summary:
     @property
     def projects(self) -> bool:
         """Whether the codec keeps only what lies in the span of the training checkpoints, and drops the rest."""
-        return self.model["exactness"] != "everywhere"
+        return str(self.model["exactness"]).startswith("on its training checkpoints")
 
     @property
     def untrained(self) -> str | None:

@@ -1,0 +1,180 @@
+"""Train one generator on the networks of every architecture in a zoo."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weightsmith.ensemble import choose_device
+from weightsmith.environment import command_line
+from weightsmith.errors import ArtifactError, BadInput
+from weightsmith.interfaces import Condition
+from weightsmith.interruption import check_interrupted
+from weightsmith.objectives.matching import VALUES, matching_loss
+from weightsmith.pipeline.folder import RunFolder
+from weightsmith.pipeline.metrics import MetricsLog
+from weightsmith.pipeline.planning import requests_of
+from weightsmith.pipeline.population.members import Member, members_of
+from weightsmith.pipeline.reporter import Reporter
+from weightsmith.seeds import derive_seed
+from weightsmith.settings.recipe import TrainingSettings
+from weightsmith.synthesizer import Part, Synthesizer
+from weightsmith.training import LoopSettings, Monitor, Trainer, TrainingProgress
+from weightsmith.zoo import Row, Zoo
+
+FLOOR = 0.05  # of the step size, at the end of a cosine
+MONITOR_EVERY = 10  # epochs
+WATCHED = 32  # samples that the alarm looks at
+COLLAPSED = 0.5  # of the training networks' mean distance
+
+
+def train_stage(run: RunFolder, reporter: Reporter) -> None:
+    """Train a generator for every architecture, and save a synthesizer for every budget."""
+    zoo, settings = Zoo.open(run.zoo), run.recipe.training
+    members = members_of(run, zoo)
+    missing = [
+        member
+        for member in members
+        if not all((run.synthesizer(member.number, budget) / "config.json").exists() for budget in settings.budgets)
+    ]
+    if not missing:
+        return
+    reporter.stage(f"training {len(missing)} generators", len(missing) * max(settings.budgets.values()))
+    for member in missing:
+        _train(run, zoo, member, reporter)
+
+
+def _train(run: RunFolder, zoo: Zoo, member: Member, reporter: Reporter) -> None:
+    recipe, settings, device = run.recipe, run.recipe.training, choose_device(run.recipe.device)
+    seed = derive_seed(recipe.seed, "member", member.number)
+    codec, generator = (Part(part.name, part.options) for part in (recipe.codec, recipe.generator))
+    weights = member.read(zoo, "train")
+    synthesizer = Synthesizer.fit(weights, member.architecture, codec, generator, derive_seed(seed, "generator"))
+    network: Any = synthesizer.generator.network
+    columns = _columns(network, member.parts["train"])
+    network.conditions.observe({name: column for name, column in columns.items() if column.is_floating_point()})
+    examples = {VALUES: synthesizer.codec.encode(weights).values, **columns}
+    del weights
+    validation = None
+    if member.parts["validation"] and settings.validate_every:
+        rows = member.parts["validation"]
+        validation = {VALUES: synthesizer.codec.encode(zoo.read(rows)).values, **_columns(network, rows)}
+    network.to(device)
+    log, state = MetricsLog(run.metrics), run.training_state(member.number)
+
+    def on_epoch(progress: TrainingProgress) -> None:
+        log.epoch(member.number, progress)
+        reporter.advance(f"{member.name}: epoch {progress.epoch}, loss {progress.loss:.3g}")
+
+    trainer = Trainer(
+        synthesizer.generator,
+        matching_loss,
+        _on(examples, device),
+        settings.batch_size,
+        settings.learning_rate,
+        derive_seed(seed, "training"),
+        state,
+        on_epoch,
+        check_interrupted,
+        loop_settings(settings),
+        None if validation is None else _on(validation, device),
+        {} if member.is_single else {"dispersion": _collapse_alarm(examples[VALUES], derive_seed(seed, "alarm"))},
+        lambda text: reporter.note(f"{member.name}: {text}"),
+    )
+    with contextlib.closing(log):
+        log.rewind(member.number, trainer.progress.epoch)
+        for budget, epochs in sorted(settings.budgets.items(), key=lambda item: item[1]):
+            trainer.run(epochs)
+            folder = run.synthesizer(member.number, budget)
+            if folder.exists():
+                continue
+            if trainer.progress.epoch > epochs:
+                raise ArtifactError(f"{folder} is missing, and training has gone past it", f"delete {state} and resume")
+            origin = _origin(run, member, trainer) | {"budget": budget}
+            with trainer.chosen_weights():
+                synthesizer.with_provenance(origin).save(folder)
+    state.unlink(missing_ok=True)
+
+
+def loop_settings(settings: TrainingSettings) -> LoopSettings:
+    """How the recipe says that a generator is trained."""
+    return LoopSettings(
+        optimizer=settings.optimizer,
+        weight_decay=settings.weight_decay,
+        schedule=settings.schedule,
+        planned_epochs=max(settings.budgets.values()) or None,
+        warmup_updates=settings.warmup,
+        floor=FLOOR if settings.schedule == "cosine" else 0.0,
+        clip_norm=settings.clip or None,
+        ema_decay=settings.average or None,
+        precision=settings.precision,
+        updates_per_epoch=settings.updates or None,
+        validate_every=settings.validate_every or 1,
+        patience=settings.patience or None,
+        monitor_every=MONITOR_EVERY,
+    )
+
+
+def _collapse_alarm(training: Tensor, seed: int) -> Monitor:
+    """Warns where samples lie far closer to one another than the training networks do, both as tokens.
+
+    It looks at no image: it is the mean distance over pairs of samples, over that of pairs of training networks.
+    """
+    some = training[: 4 * WATCHED : 4] if len(training) >= 4 * WATCHED else training[:WATCHED]
+    real = torch.pdist(some.flatten(1).float()).mean()
+
+    def look(generator: Any, progress: TrainingProgress) -> dict[str, float | str]:
+        samples = generator.sample(WATCHED, Condition(), torch.Generator().manual_seed(seed)).final.values
+        ratio = float(torch.pdist(samples.flatten(1).float().cpu()).mean() / real)
+        if ratio >= COLLAPSED:
+            return {"ratio": ratio}
+        return {"ratio": ratio, "alarm": f"samples lie {ratio:.2g} as far apart as training networks: collapse"}
+
+    return look
+
+
+def _on(examples: Mapping[str, Tensor] | None, device: torch.device) -> dict[str, Tensor]:
+    return {name: value.to(device) for name, value in (examples or {}).items()}
+
+
+def _columns(network: Any, rows: Sequence[Row]) -> dict[str, Tensor]:
+    """What is stated of each network for the conditions that the generator is trained with.
+
+    Raises `BadInput` when no row states one of them.
+    """
+    columns: dict[str, Tensor] = {}
+    for name in sorted(network.conditions.names):
+        if name in network.conditions.continuous:
+            stated = [row.metrics.get(name) for row in rows]
+            column = torch.tensor([float("nan") if value is None else float(value) for value in stated])
+            known = not bool(column.isnan().all())
+        else:
+            named = [row.extra.get(name) for row in rows]
+            column = network.conditions.columns({name: named})[name]
+            known = bool((column >= 0).any())
+        if not known:
+            raise BadInput(f"no network of the zoo states its {name}", f"train without the condition {name}")
+        columns[name] = column
+    return columns
+
+
+def _origin(run: RunFolder, member: Member, trainer: Trainer) -> dict[str, Any]:
+    rows, progress = member.parts["train"], trainer.progress
+    return {
+        "recipe": run.recipe.name,
+        "trained on": f"{len(rows)} networks of {len({row.run for row in rows})} runs",
+        "data set": asdict(requests_of(run.recipe)[0]),
+        "data set fingerprint": run.dataset.fingerprint,
+        "epochs": progress.epoch,
+        "updates": progress.updates,
+        "loss": progress.loss if math.isfinite(progress.loss) else None,
+        "validation_loss": trainer.best.loss if math.isfinite(trainer.best.loss) else None,
+        "seconds": progress.seconds,
+        "command": command_line(),
+    }
