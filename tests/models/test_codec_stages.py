@@ -21,7 +21,7 @@ def network(seed: int) -> nn.Module:
 
 
 WEIGHTS = Weights.of(*[network(seed) for seed in range(5)])
-SYMMETRY = Symmetry.of(network(0))
+SYMMETRY = Symmetry.of(network(0), (4,))
 
 
 def symmetric_copy(weights: Weights, seed: int) -> Weights:
