@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from weightsmith.datasets import Dataset, DatasetRequest, load_dataset, mnist_is_available
+from weightsmith.datasets import digits as digits_module
 from weightsmith.errors import BadInput
 from weightsmith.settings.sections import DatasetSettings
 
@@ -66,6 +67,16 @@ def test_mnist_in_another_size() -> None:
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
     return load_dataset("digits")
+
+
+def test_digits_are_those_of_scikit_learn_with_and_without_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.datasets import load_digits
+
+    bunch, table = load_digits(), digits_module._table()
+    assert (table[:, :64] == bunch.data).all()
+    assert (table[:, 64] == bunch.target).all()
+    monkeypatch.setattr(digits_module.importlib.util, "find_spec", lambda name: None)
+    assert (digits_module._table() == table).all()
 
 
 def test_digits_are_split_and_normalised(digits: Dataset) -> None:
