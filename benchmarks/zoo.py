@@ -179,15 +179,15 @@ def main() -> None:
     wanted = options.parse_args()
     work = WORK / "zoo"
     work.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {}
+    kept = {name: work / f"part-{name}.json" for name in parts(wanted, work)}
     for name, measure in parts(wanted, work).items():
-        kept = work / f"part-{name}.json"
         if wanted.parts is None or name in wanted.parts:
-            kept.write_text(json.dumps(measure()))
-        if not kept.exists():
-            print(f"{name} is still to be measured: --parts {name}")
-            return
-        found[name] = json.loads(kept.read_text())
+            kept[name].write_text(json.dumps(measure()))
+    missing = [name for name, file in kept.items() if not file.exists()]
+    if missing:
+        print(f"still to be measured: --parts {' '.join(missing)}")
+        return
+    found = {name: json.loads(file.read_text()) for name, file in kept.items()}
     store, stored = found["store"]
     measured = [
         {"kind": "rate", "what": name, "unit": _unit(name), "median": statistics.median(values), "all": values}

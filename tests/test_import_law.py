@@ -28,7 +28,7 @@ LAYERS = (
     | {"environment", "interruption"},
     {"datasets", "architectures", "symmetry", "ensemble", "diffusion", "denoisers", "training", "optim"},
     {"zoo", "codecs", "generators", "objectives", "evaluation"},
-    {"synthesizer", "report", "engines"},
+    {"synthesizer", "pretrained", "report", "engines"},
     {"recipes", "pipeline", "console", "cli"},
 )
 # Within one layer these may build on one another, in this direction only; the packages of L2 may not at all.

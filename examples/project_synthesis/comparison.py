@@ -152,7 +152,7 @@ def _generate(experiment: Experiment, starts: Weights) -> list[Weights]:
     print(f"Will generate a checkpoints of {STEPS} steps.")
     print(f"Generating checkpoints with diffusion model for {STEPS} steps...")
     condition = Condition(start=Tokens.single(starts.vectors.to(experiment.device)))
-    states = generator.sample(len(starts), condition, torch.Generator(), steps=STEPS).states
+    states = generator.sample(len(starts), condition, torch.Generator(), steps=STEPS, keep="all").states
     print(f"Generated step {STEPS}/{STEPS}")
     return [Weights.generated(starts.layout, state.vectors().cpu()) for state in states]
 

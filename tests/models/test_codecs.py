@@ -148,7 +148,7 @@ def test_decoding_is_differentiable_in_every_real_number(make: Callable[[], Code
 def test_restoring_gives_the_same_codec_bitwise(make: Callable[..., Codec], dtype: torch.dtype) -> None:
     codec, weights = make(dtype), networks(4, dtype)
     codec.fit(weights)
-    again = make()
+    again = make(dtype)
     again.restore({name: value.clone() for name, value in codec.tensors().items()}, weights.layout)
     tokens = codec.encode(weights)
     assert torch.equal(again.encode(weights).values, tokens.values)

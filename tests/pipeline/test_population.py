@@ -137,7 +137,7 @@ def test_one_network_is_replayed_and_the_report_says_so(tmp_path: Path) -> None:
         ("{name: unit, options: {width: 40, canonical: true}}", "flat"),
         ("conditions: [accuracy], given: true, ", ""),
         ("wanted: 4, given: 2", "wanted: 0, given: 0"),
-        ("updates: 5", "updates: 300"),
+        ("updates: 5", "updates: 200"),
         ("average: 0.9", "average: 0.98, learning_rate: 3e-3"),
     ):
         text = text.replace(before, after)
@@ -153,7 +153,9 @@ def test_one_network_is_replayed_and_the_report_says_so(tmp_path: Path) -> None:
 
 def test_architectures_side_by_side_have_a_generator_each(tmp_path: Path) -> None:
     text = TEXT + "vary:\n  options: {hidden: [[6], [4, 5]]}\n"
-    run = run_pipeline(parse_recipe(text, "two", ["evaluation.given=0", "evaluation.wanted=0"]), tmp_path / "run")
+    small = ["evaluation.given=0", "evaluation.wanted=0", "evaluation.samples=2", "evaluation.samplers={}"]
+    small += ["zoo.epochs=2", "training.budgets={some: 1}"]
+    run = run_pipeline(parse_recipe(text, "two", small), tmp_path / "run")
     summary = summarise(read_records(run.records))
     assert sorted(summary.members) == ["mlp 0", "mlp 1"]
     sizes = {Synthesizer.load(run.synthesizer(i, "some")).layout.parameters for i in range(2)}
