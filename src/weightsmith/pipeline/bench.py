@@ -14,6 +14,7 @@ from weightsmith.ensemble import Evaluation, choose_device, choose_precision, ev
 from weightsmith.environment import command_line, describe_environment
 from weightsmith.evaluation.dependence import Spread
 from weightsmith.evaluation.distance import NetworkDistance
+from weightsmith.evaluation.nearest import sound_networks as are_sound
 from weightsmith.hashed import canonical_json
 from weightsmith.layout import Weights
 from weightsmith.pipeline.folder import RunFolder
@@ -21,8 +22,6 @@ from weightsmith.record import Record
 from weightsmith.seeds import derive_seed
 from weightsmith.synthesizer import Synthesizer
 from weightsmith.zoo import Row, Zoo
-
-LARGEST_NORM = 1e18  # above it, squares and products of weights overflow float32
 
 
 @dataclass(frozen=True)
@@ -135,4 +134,4 @@ class Bench:
 
 def sound_networks(weights: Weights) -> list[int]:
     """Positions of the networks that distances can be taken of; a generator that blew up gives others."""
-    return torch.nonzero(weights.vectors.double().norm(dim=1) < LARGEST_NORM)[:, 0].tolist()
+    return torch.nonzero(are_sound(weights))[:, 0].tolist()
