@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
 import pickle
 import signal
@@ -129,6 +130,25 @@ def test_a_signal_stops_all_work_at_a_safe_point(engine: Any, tmp_path: Path, nu
     with deferred_signals(), pytest.raises(Interrupted) as caught:
         list(engine.map(engine_work.wait_until_stopped, tasks, interrupt))
     assert caught.value.signal_number == number
+    begun, stopped = begun_and_stopped(tmp_path)
+    assert begun
+    assert begun == stopped
+
+
+def test_workers_that_are_terminated_stop_at_a_safe_point_too(tmp_path: Path) -> None:
+    """Job schedulers signal all processes, and not the one alone that could tell the others."""
+    sent: list[int] = []
+
+    def terminate(event: Any) -> None:
+        if not sent:
+            sent.append(signal.SIGTERM)
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid or 0, signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    tasks = [(tmp_path, i) for i in range(1, 9)]
+    with deferred_signals(), pytest.raises(Interrupted):
+        list(LocalEngine(2, 1).map(engine_work.wait_until_stopped, tasks, terminate))
     begun, stopped = begun_and_stopped(tmp_path)
     assert begun
     assert begun == stopped

@@ -15,6 +15,7 @@ LOOPS = {  # what is killed: its row, and the kills of the loop that belongs int
     "a writer of a .pt file": (1, 200),
     "a writer of a .safetensors file": (1, 200),
     "a writer of an unfinished state": (1, 200),
+    "an import of checkpoints": (1, 200),
     "a writer of large networks, documents and states": (2, 200),
     "zoo build, signalled: one process": (4, 200),
     "zoo build, signalled: two worker processes": (4, 100),

@@ -174,6 +174,22 @@ def test_other_dtypes_and_kinds_of_values(tmp_path: Path) -> None:
     assert shown == {"run": ["1", "x"], "a": [1, 2], "mixed": ["1", '"1"'], "t": [True, None], "f": [1.5, 2.0]}
 
 
+def test_a_column_has_one_type_in_all_files(tmp_path: Path) -> None:
+    """Also where only the networks of one layout state it: the folder is to be read as one data set."""
+    Zoo.create(tmp_path / "zoo", {})
+    with Zoo.writer(tmp_path / "zoo") as writer:
+        writer.append(Weights.of(nn.Linear(2, 1)), [RowInfo(1, 0, 0, {"accuracy": 0.5, "right": True})], {})
+        writer.append(Weights.of(nn.Linear(3, 1)), [RowInfo(2, 0, 0, {"right": None}, {"note": "x"})], {})
+    first, second = (table(path) for path in Zoo.open(tmp_path / "zoo").export(tmp_path / "out", "parquet"))
+    types = [
+        {field.name: str(field.type) for field in one.schema if field.name != "weights"} for one in (first, second)
+    ]
+    assert types[0] == types[1]
+    assert {name: types[0][name] for name in ("accuracy", "right", "note")} == {
+        "accuracy": "double", "right": "bool", "note": "string"
+    }  # fmt: skip
+
+
 def test_parquet_is_refused_where_it_cannot_be(zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadInput, match="no networks"):
         zoo.export(tmp_path / "out", "parquet", [])

@@ -160,7 +160,10 @@ def zoo_import(
     source = open_source(folder, layout=layout, exclude=out, **how)  # type: ignore[arg-type]  # typed above
     form, data = _loaded(typed)
     report = _import(source, out, form if architecture else None, data, evaluate=evaluate, skip_bad=skip_bad)
-    _print("zoo import", _headline(report), _problems(report), _import_lines(report, out), as_json)
+    lines = _import_lines(report, out)
+    if evaluate and report.present:
+        lines.append("those that were there already were not measured: what is stored never changes; use a new zoo")
+    _print("zoo import", _headline(report), _problems(report), lines, as_json)
 
 
 def _typed(architecture: str | None, options: Sequence[str], dataset: str | None) -> Recipe | None:

@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import connection
+from types import FrameType
 from typing import Any
 
 import torch
@@ -108,14 +109,24 @@ def _results(submitted: Iterator[Future[bytes]], limit: int, stop: Any) -> Itera
 _stop: Any = None
 _events: Any = None
 _at_work = threading.Lock()
+_terminated = False
 
 
 def _start_worker(stop: Any, events: Any, threads: int) -> None:
     global _stop, _events
     _stop, _events = stop, events
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and asks the workers to stop
+    signal.signal(signal.SIGTERM, _terminate)
     torch.set_num_threads(threads)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Job schedulers signal every process: a worker at work saves its state first, one that waits ends at once."""
+    global _terminated
+    _terminated = True
+    if not _at_work.locked():
+        os._exit(128 + number)
 
 
 def _end_with_parent() -> None:
@@ -129,13 +140,17 @@ def _end_with_parent() -> None:
 
 def _work(function: Callable[..., Any], task: Any) -> bytes:
     with _at_work:
-        # By value: torch would hand tensors over in shared memory, which is small in many containers.
-        return pickle.dumps(function(task, _events.put, _check_stop))
+        try:
+            # By value: torch would hand tensors over in shared memory, which is small in many containers.
+            return pickle.dumps(function(task, _events.put, _check_stop))
+        finally:
+            if _terminated:
+                os._exit(128 + signal.SIGTERM)
 
 
 def _check_stop() -> None:
     parent = multiprocessing.parent_process()
-    if _stop.is_set() or (parent is not None and not parent.is_alive()):
+    if _terminated or _stop.is_set() or (parent is not None and not parent.is_alive()):
         raise Interrupted(signal.SIGTERM)
 
 

@@ -3,13 +3,14 @@
 from weightsmith.ensemble.evaluation import Evaluation, evaluate
 from weightsmith.ensemble.machine import Precision, choose_device, choose_precision
 from weightsmith.ensemble.measuring import GROUP_SIZES, Rate, candidates, measure_rate, worth_trying
-from weightsmith.ensemble.plan import METHODS, Capture, Member, Method, TrainingPlan, TrainingState
+from weightsmith.ensemble.plan import LARGEST_LOSS, METHODS, Capture, Member, Method, TrainingPlan, TrainingState
 from weightsmith.ensemble.recalibration import recalibrated
 from weightsmith.ensemble.steppers import can
 from weightsmith.ensemble.training import train_networks
 
 __all__ = [
     "GROUP_SIZES",
+    "LARGEST_LOSS",
     "METHODS",
     "Capture",
     "Evaluation",

@@ -15,6 +15,7 @@ from weightsmith.layout import Weights
 from weightsmith.seeds import derive_seed
 
 Method = Literal["loop", "stacked", "vmap"]
+LARGEST_LOSS = 1e30  # a network has diverged whose loss is not below it: its gradients overflow
 METHODS: tuple[Method, ...] = ("loop", "stacked", "vmap")
 
 

@@ -16,11 +16,9 @@ from weightsmith.ensemble.arrangement import arranged
 from weightsmith.ensemble.chain import Chain
 from weightsmith.ensemble.machine import autocast, dtype_of, placed_images, placed_module
 from weightsmith.ensemble.optimizers import make_optimizer
-from weightsmith.ensemble.plan import Member, Method, TrainingPlan
+from weightsmith.ensemble.plan import LARGEST_LOSS, Member, Method, TrainingPlan
 from weightsmith.errors import BadInput
 from weightsmith.layout import Layout, Weights
-
-LARGEST_LOSS = 1e30  # above it, gradients overflow; NaN is not below it
 
 
 @runtime_checkable
@@ -156,7 +154,7 @@ class StackedStepper(_VectorStepper):
         self._tensors = self._views(self._vectors, weights.layout)
         # oneDNN's bfloat16 products read past a row's end, times zero: a NaN there would reach the neighbour. Networks
         # that diverge are therefore computed as zeros, and called NaN afterwards.
-        self._leaks = self._dtype == torch.bfloat16
+        self._leaks = self._dtype == torch.bfloat16 and device.type == "cpu"
         self._lost = ~self._vectors.isfinite().all(dim=1) & self._leaks
 
     def step(self, rows: Int[Tensor, "order image"]) -> Float[Tensor, " network"]:
@@ -166,7 +164,7 @@ class StackedStepper(_VectorStepper):
         inputs = (inputs if orders < networks else inputs.unflatten(0, (orders, images))).mT
         leaves, losses = self._forward(inputs, labels)
         if self._leaks and not bool((losses < LARGEST_LOSS).all()):
-            self._lost |= self._lost_among(losses, inputs, labels)
+            self._lost |= self._lost_among(losses, inputs, labels) | ~self._vectors.isfinite().all(dim=1)
             leaves, losses = self._forward(inputs, labels)
         gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
         for target, gradient in zip(self._targets.values(), gradients, strict=True):

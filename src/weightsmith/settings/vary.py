@@ -172,7 +172,7 @@ def _drawn_option(spread: Any, share: float) -> Any:
         return spread[int(share * len(spread))]
     low, high, scale = spread["low"], spread["high"], spread.get("scale", "linear")
     if isinstance(low, int) and isinstance(high, int):
-        return min(high, int(_between(low, high + 1, scale, share)))
+        return min(high, math.floor(_between(low, high + 1, scale, share)))
     return _between(low, high, scale, share)
 
 

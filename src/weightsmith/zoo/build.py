@@ -18,7 +18,7 @@ from torch import nn
 
 from weightsmith.architectures.misfit import misfit
 from weightsmith.datasets import Dataset, load_dataset
-from weightsmith.ensemble import Capture, Evaluation, choose_device, evaluate, train_networks
+from weightsmith.ensemble import LARGEST_LOSS, Capture, Evaluation, choose_device, evaluate, train_networks
 from weightsmith.errors import ArtifactError, BadInput, Diverged, Interrupted
 from weightsmith.hashed import read_sealed_json
 from weightsmith.layout import Layout, Weights
@@ -186,8 +186,8 @@ def _end_diverged(captured: Captured, capture: Capture) -> None:
     epoch = capture.epoch if capture.state is not None else capture.epoch + 1
     finite = capture.weights.finite()
     for place, loss in enumerate(capture.losses.tolist()):
-        if not math.isfinite(loss):
-            captured.end(place, f"loss is {loss} in epoch {epoch}")
+        if not loss < LARGEST_LOSS:
+            captured.end(place, f"loss is {loss:.3g} in epoch {epoch}")
         elif not bool(finite[place]):
             captured.end(place, f"weights are not finite in epoch {epoch}")
 

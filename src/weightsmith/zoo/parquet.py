@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,9 +45,10 @@ def write_parquet(zoo: Readable, path: Path, rows: Sequence[Row]) -> list[Path]:
     groups = {name: [row for row in rows if row.layout == name] for name in dict.fromkeys(row.layout for row in rows)}
     layouts = zoo.layouts
     columns = columns_of(rows, _OWN, [name for key in groups for name, _, _ in _tensor_columns(layouts[key])])
+    typings = [_typing(column, [column.value(row) for row in rows]) for column in columns]  # one for all files
     files = _files(path, list(groups))
     for file, (name, group) in zip(files, groups.items(), strict=True):
-        _write(zoo, file, layouts[name], group, columns)
+        _write(zoo, file, layouts[name], group, list(zip(columns, typings, strict=True)))
     return files
 
 
@@ -65,11 +67,13 @@ def _files(path: Path, layouts: list[str]) -> list[Path]:
     return [path / name for name in names]
 
 
-def _write(zoo: Readable, file: Path, layout: Layout, rows: Sequence[Row], columns: Sequence[Column]) -> None:
+def _write(
+    zoo: Readable, file: Path, layout: Layout, rows: Sequence[Row], columns: Sequence[tuple[Column, _Typing]]
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    facts = {column.name: _typed(column, [column.value(row) for row in rows]) for column in columns}
+    facts = {column.name: (typing.kind, [typing.of(column.value(row)) for row in rows]) for column, typing in columns}
     tensors = [
         pa.field(name, pa.list_(_arrow_type(dtype), size), nullable=False)
         for name, dtype, size in _tensor_columns(layout)
@@ -109,19 +113,30 @@ def _arrow_type(dtype: str) -> pyarrow.DataType:
     return {"float32": pa.float32(), "float64": pa.float64()}.get(dtype) or pa.type_for_alias(dtype)
 
 
-def _typed(column: Column, values: list[Any]) -> tuple[pyarrow.DataType, list[Any]]:
-    """The type that holds all of these, and the values in it; JSON text where they are of several kinds."""
+@dataclass(frozen=True)
+class _Typing:
+    """The type of a column, and how a value is written in it; what is not stated stays so."""
+
+    kind: pyarrow.DataType
+    convert: Callable[[Any], Any]
+
+    def of(self, value: Any) -> Any:
+        return None if value is None else self.convert(value)
+
+
+def _typing(column: Column, values: list[Any]) -> _Typing:
+    """The type that holds all of these: JSON text where they are of several kinds, a number where none is stated."""
     import pyarrow as pa
 
     kinds = {type(value) for value in values if value is not None}
     if column == RUN and kinds != {int}:
-        return pa.string(), [run_to_text(value) for value in values]
+        return _Typing(pa.string(), run_to_text)
     for kind, arrow in ((bool, pa.bool_()), (int, pa.int64()), (str, pa.string())):
-        if kinds <= {kind}:
-            return arrow, values
+        if kinds == {kind}:
+            return _Typing(arrow, kind)
     if kinds <= {int, float}:
-        return pa.float64(), [None if value is None else float(value) for value in values]
-    return pa.string(), [None if value is None else json.dumps(value) for value in values]
+        return _Typing(pa.float64(), float)
+    return _Typing(pa.string(), json.dumps)
 
 
 def _require_pyarrow() -> None:
