@@ -126,8 +126,9 @@ def plot(found: Sequence[dict[str, Any]], path: Path) -> None:
         )
         right.loglog([r["parameters"] for r in sized], [r["core_seconds_a_network"] for r in sized], "o-", label=label)
     right.set(xlabel="parameters of one network", ylabel="core-seconds a network, 5 epochs")
-    for axis in (left, right):
+    left.set_ylim(bottom=2)  # room for the legend
+    for axis, place in ((left, "lower right"), (right, "upper left")):
         axis.grid(True, which="major", alpha=0.3)
-        axis.legend(frameon=False)
+        axis.legend(frameon=False, loc=place)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
