@@ -77,6 +77,16 @@ def test_import_as_a_document_with_its_troubles(program: Run, tmp_path: Path) ->
     assert lines[2:] == ["quarantined, since not finite: 1", "skipped, since bad: 1"]
 
 
+def test_what_is_stored_is_not_measured_later_and_that_is_said(program: Run, tmp_path: Path) -> None:
+    save(tmp_path / "in" / "a.pt", FORM.build(0).state_dict())
+    arguments = ["zoo", "import", "in", "--out", "zoo", "--architecture", "mlp", "--option", "hidden=[4]"]
+    arguments += ["--dataset", "digits"]
+    assert program(*arguments).returncode == 0
+    done = program(*arguments, "--evaluate")
+    assert done.returncode == 0, done.stderr
+    assert "1 that were there already stay unmeasured" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

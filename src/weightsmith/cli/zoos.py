@@ -161,9 +161,18 @@ def zoo_import(
     form, data = _loaded(typed)
     report = _import(source, out, form if architecture else None, data, evaluate=evaluate, skip_bad=skip_bad)
     lines = _import_lines(report, out)
-    if evaluate and report.present:
-        lines.append("those that were there already were not measured: what is stored never changes; use a new zoo")
+    unmeasured = _unmeasured(out) if evaluate and report.present else 0
+    if unmeasured:
+        lines.append(
+            f"{unmeasured:,} that were there already stay unmeasured: what is stored never changes; use a new zoo"
+        )
     _print("zoo import", _headline(report), _problems(report), lines, as_json)
+
+
+def _unmeasured(zoo: Path) -> int:
+    from weightsmith.zoo import Zoo
+
+    return sum("accuracy" not in row.metrics for row in Zoo.open(zoo).rows)
 
 
 def _typed(architecture: str | None, options: Sequence[str], dataset: str | None) -> Recipe | None:
