@@ -148,6 +148,7 @@ def test_one_network_is_replayed_and_the_report_says_so(tmp_path: Path) -> None:
     assert original is not None
     assert found["accuracy_min"] > original["accuracy_mean"] - 0.05
     assert "this is replay" in " ".join(verdict(summary, "some"))
+    assert not (run.plots / "audit.png").exists(), "there is no distance to draw"
     assert not [row for row in summary.sets if row["set"] in ("baseline", "held out")]
 
 

@@ -38,7 +38,7 @@ def audit_figure(records: Sequence[Record], summary: Summary, headline: str) -> 
 
 def _shown(summary: Summary, member: str, headline: str) -> list[tuple[tuple[str, str], str, str]]:
     baselines = [row["name"] for row in summary.sets if (row["member"], row["set"]) == (member, "baseline")]
-    keys = [("held out", "held out"), ("generated", headline), *(("baseline", name) for name in baselines)]
+    keys = [("held out", ""), ("generated", headline), *(("baseline", name) for name in baselines)]
     markers = ("o", "o", *"^vsD<>px*" * (1 + len(baselines) // 9))
     return [(key, COLOURS[i % len(COLOURS)], markers[i]) for i, key in enumerate(keys)]
 

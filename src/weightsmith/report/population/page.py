@@ -38,7 +38,9 @@ def write_report(records: Path, page: Path, plots: Path, name: str, headline: st
     """Write the page and the PNG plots from a run's records alone. Raises `BadInput` when they are not complete."""
     found = read_records(records)
     summary = summarise(found)
-    figures: dict[str, Any] = {"audit": audit_figure(found, summary, headline)}
+    figures: dict[str, Any] = {}
+    if any(record.kind == "network" and record.metrics.get("nearest_distance") is not None for record in found):
+        figures["audit"] = audit_figure(found, summary, headline)
     if summary.wanted:
         figures["wanted"] = wanted_figure(summary)
     pictures = {
