@@ -19,12 +19,15 @@ from weightsmith.tokens import TokenSpace
 
 
 class SimpleWeightDiffusion(nn.Module):
-    """Predicts the noise in `x_t = alpha(t) x_0 + sigma(t) noise`, for vectors `[batch, latent_dim]`.
+    """Predicts `noise = (x_t - alpha(t) f(x_t, t)) / sigma(t)` in `x_t = alpha(t) x_0 + sigma(t) noise`.
 
-    Trained as in Ho et al. 2020 (arXiv 2006.11239, equation 14) and sampled by their algorithm 2 over all time steps;
-    weights enter as `x_0 = (w - mean) / scale`. The network is weightsmith's residual perceptron, which hands a learned
-    multiple of its input on to its output: `hidden` units let no more than `hidden` numbers of the noise through, and
-    without a way around them nothing would ever be denoised. All that it samples with is in its state dict.
+    `f` is the plain perceptron on `[x_t, e(t)]`; it says the data, from which the noise follows exactly. The other way
+    round fails: `hidden` units let no more than `hidden` numbers through, so `f` cannot say the noise of a hundred
+    thousand weights. Its error `|f - x_0|^2` is that of the noise times `(sigma / alpha)^2`: Ho et al. 2020 (arXiv
+    2006.11239), equation 14, in other weights. Samples are drawn by their algorithm 2 over all time steps.
+
+    Vectors are `[batch, latent_dim]`; weights w enter as `x_0 = (w - mean) / scale`. All that it samples with is in its
+    state dict.
     """
 
     mean: Tensor
@@ -46,9 +49,8 @@ class SimpleWeightDiffusion(nn.Module):
         with torch.device("cpu"):  # small tables that must hold their values also where the network is only a form
             self.space = TokenSpace.single(latent_dim)
             path = cast(VariancePreserving, make_path(f"vp-{noise_schedule}", timesteps=timesteps))
-        options = {"width": hidden, "blocks": layers, "condition_width": time_embedding}
-        network = make_denoiser("mlp", self.space, ConditionKinds(), options, seed)
-        self.network = cast(nn.Module, network)
+        options = {"hidden": hidden, "layers": layers, "time_embedding": time_embedding}
+        self.f = cast(nn.Module, make_denoiser("simple", self.space, ConditionKinds(), options, seed))
         self.register_buffer("betas", path.betas.float())
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
@@ -60,9 +62,9 @@ class SimpleWeightDiffusion(nn.Module):
         Raises `LayoutMismatch` when they do not fit together.
         """
         try:
-            hidden, latent_dim = state["network.enter.weight"].shape
-            time_embedding, timesteps = len(state["network.time.body.2.weight"]), len(state["betas"])
-            layers = len([name for name in state if name.endswith(".body.0.weight") and ".blocks." in name])
+            layers = len([name for name in state if name.startswith("f.body.") and name.endswith(".weight")]) - 1
+            latent_dim, hidden = state[f"f.body.{2 * layers}.weight"].shape
+            time_embedding, timesteps = len(state["f.time.body.2.weight"]), len(state["betas"])
             with torch.device("meta"):  # shapes only: a file must not choose how much memory is filled
                 model = cls(latent_dim, timesteps, time_embedding=time_embedding, hidden=hidden, layers=layers)
         except (KeyError, TypeError, ValueError) as error:
@@ -79,10 +81,13 @@ class SimpleWeightDiffusion(nn.Module):
 
     @property
     def generator(self) -> DiffusionGenerator:
-        """What weightsmith trains and samples: the network, the path of its betas, noise prediction, DDPM."""
-        path = VariancePreserving(self.betas)
-        network = cast(Denoiser, self.network)
-        return DiffusionGenerator(self.space, network, path, "noise", sampler="ddpm", steps=path.timesteps)
+        """What weightsmith trains and samples: `f`, which says the data, along the path of the betas, by DDPM."""
+        path = self.path
+        return DiffusionGenerator(self.space, cast(Denoiser, self.f), path, "x0", sampler="ddpm", steps=path.timesteps)
+
+    @property
+    def path(self) -> VariancePreserving:
+        return VariancePreserving(self.betas)
 
     def fit_scale(self, vectors: Float[Tensor, "network latent_dim"]) -> None:
         """Take `mean` and `scale`, the deviation, of all numbers of the training vectors."""
@@ -100,5 +105,6 @@ class SimpleWeightDiffusion(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch latent_dim"], t: Float[Tensor, " batch"]
     ) -> Float[Tensor, "batch latent_dim"]:
-        """The noise in standardised states at times in (0, 1], `t = step / timesteps`."""
-        return self.network(x[:, None], t)[:, 0]
+        """The predicted noise in standardised states, at times `t = step / timesteps` in (0, 1]."""
+        at = self.path.coefficients(t.cpu()).over(x)
+        return (x - at.alpha * self.f(x[:, None], t)[:, 0]) / at.sigma

@@ -97,8 +97,8 @@ class Comparison:
                 numbers, [factor * getattr(s, metric) for s in self.samples], "o", color=COLOURS[1], label="sample"
             )
             levels = {"original": self.original, "original with noise of the samples' size": self.noisy}
-            for (label, level), colour in zip(levels.items(), COLOURS[2:], strict=False):
-                axis.axhline(factor * getattr(level, metric), color=colour, label=label)
+            for (label, level), colour, style in zip(levels.items(), COLOURS[2:4], ("-", "--"), strict=True):
+                axis.axhline(factor * getattr(level, metric), color=colour, linestyle=style, label=label)
             axis.set(xlabel="sample", ylabel="test accuracy (%)" if metric == "accuracy" else "test loss (nats)")
             axis.xaxis.get_major_locator().set_params(integer=True)
         axes[0].legend(fontsize=8)
