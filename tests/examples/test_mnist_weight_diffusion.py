@@ -21,7 +21,7 @@ import torch
 from weightsmith import Architecture
 from weightsmith.errors import LayoutMismatch
 
-pytestmark = pytest.mark.slow  # the four scripts take most of a minute
+pytestmark = pytest.mark.slow  # the four scripts train a classifier and a diffusion model
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mnist_weight_diffusion"
 CONFIG = "configs/mnist_config.yaml"
