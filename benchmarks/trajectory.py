@@ -8,8 +8,8 @@ import time
 
 from benchmarks.harness import WORK, parser, write_result
 from weightsmith.pipeline import STAGES, RunFolder
-from weightsmith.pipeline.reporter import Silent
 from weightsmith.report.trajectory.verdict import headline_numbers
+from weightsmith.reporter import Silent
 from weightsmith.settings.loading import load_recipe
 
 

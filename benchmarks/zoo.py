@@ -20,6 +20,7 @@ from benchmarks import zoo_cost, zoo_rates, zoo_store
 from benchmarks.harness import WORK, in_own_process, parser, write_result
 from benchmarks.zoo_rates import Way
 from weightsmith.ensemble import choose_device, choose_precision
+from weightsmith.environment import describe_environment
 from weightsmith.pipeline import run_pipeline
 from weightsmith.settings.loading import parse_recipe
 from weightsmith.zoo import Zoo
@@ -182,18 +183,20 @@ def main() -> None:
     kept = {name: work / f"part-{name}.json" for name in parts(wanted, work)}
     for name, measure in parts(wanted, work).items():
         if wanted.parts is None or name in wanted.parts:
-            kept[name].write_text(json.dumps(measure()))
+            kept[name].write_text(json.dumps({"environment": describe_environment(), "found": measure()}))
     missing = [name for name, file in kept.items() if not file.exists()]
     if missing:
         print(f"still to be measured: --parts {' '.join(missing)}")
         return
-    found = {name: json.loads(file.read_text()) for name, file in kept.items()}
+    documents = {name: json.loads(file.read_text()) for name, file in kept.items()}
+    found = {name: document["found"] for name, document in documents.items()}
     store, stored = found["store"]
     measured = [
         {"kind": "rate", "what": name, "unit": _unit(name), "median": statistics.median(values), "all": values}
         for name, values in {**found["training"], **found["evaluation"]}.items()
     ]
-    rows = [*measured, *stored, *found["precision"], *found["cost"]]
+    commits = [{"kind": "part", "part": name, **document["environment"]} for name, document in documents.items()]
+    rows = [*commits, *measured, *stored, *found["precision"], *found["cost"]]
     precision = choose_precision("auto", choose_device("cpu"))
     write_result(
         wanted.json,

@@ -144,7 +144,7 @@ def main() -> None:
         print(json.dumps({"rows": len(zoo), "mb": zoo.bytes / 1e6, "peak_mb": peak_rss_mb(), "sum": total}))
         return
     from weightsmith.pipeline import RunFolder
-    from weightsmith.pipeline.reporter import Silent
+    from weightsmith.reporter import Silent
 
     recipe = parse_recipe(RESUMED.replace("GROUP", sys.argv[3]))
     started = time.perf_counter()

@@ -25,10 +25,10 @@ LAYERS = (
         "tensorfile",
         "checkpoint",
     }
-    | {"environment", "interruption"},
+    | {"environment", "interruption", "reporter"},
     {"datasets", "architectures", "symmetry", "ensemble", "diffusion", "denoisers", "training", "optim"},
     {"zoo", "codecs", "generators", "objectives", "evaluation"},
-    {"synthesizer", "pretrained", "report", "engines"},
+    {"synthesizer", "report", "engines"},
     {"recipes", "pipeline", "console", "cli"},
 )
 # Within one layer these may build on one another, in this direction only; the packages of L2 may not at all.

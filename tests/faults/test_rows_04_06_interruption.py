@@ -23,7 +23,7 @@ from weightsmith.engines.local import LocalEngine
 from weightsmith.ensemble import Capture, train_networks
 from weightsmith.errors import BadInput, Diverged
 from weightsmith.pipeline import run_pipeline, stages
-from weightsmith.pipeline.reporter import Silent
+from weightsmith.reporter import Silent
 from weightsmith.seeds import derive_seed
 from weightsmith.synthesizer import Synthesizer
 from weightsmith.training import trainer

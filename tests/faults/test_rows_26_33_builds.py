@@ -21,7 +21,7 @@ from weightsmith.ensemble import TrainingPlan
 from weightsmith.errors import BadInput, Diverged
 from weightsmith.layout import Layout, TensorSpec, Weights
 from weightsmith.pipeline import run_pipeline
-from weightsmith.pipeline.reporter import Silent
+from weightsmith.reporter import Silent
 from weightsmith.zoo import RowInfo, Zoo, build, summarise
 from weightsmith.zoo.build import build_zoo, divergences
 from weightsmith.zoo.summary import summary_lines

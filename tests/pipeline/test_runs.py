@@ -19,9 +19,9 @@ from weightsmith.errors import ArtifactError, BadInput, EnvironmentFault, Recipe
 from weightsmith.files import exclusive_lock
 from weightsmith.hashed import read_sealed_json
 from weightsmith.pipeline import STAGES, RunFolder, run_pipeline
-from weightsmith.pipeline.reporter import Silent
 from weightsmith.pipeline.stages import complete
 from weightsmith.record import read_records
+from weightsmith.reporter import Silent
 from weightsmith.settings.loading import load_recipe
 from weightsmith.settings.recipe import Recipe
 from weightsmith.synthesizer import Synthesizer

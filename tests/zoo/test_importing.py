@@ -15,10 +15,11 @@ from weightsmith.checkpoint import write_checkpoint
 from weightsmith.datasets import load_dataset
 from weightsmith.errors import BadInput, LayoutMismatch
 from weightsmith.layout import Layout
+from weightsmith.reporter import Silent
 from weightsmith.zoo import Zoo, import_zoo, open_source
 from weightsmith.zoo.importing import batches
 from weightsmith.zoo.importing.intake import Intake, read_layout
-from weightsmith.zoo.importing.reporting import ImportReport, Silent
+from weightsmith.zoo.importing.reporting import ImportReport
 
 PATTERN = "run_{run}/epoch_{step}-acc{accuracy}.pt"
 

@@ -45,7 +45,7 @@ GivenNetwork = Annotated[
 
 @app.command(short_help="Generate networks with a synthesizer.")
 def sample(
-    synthesizer: Annotated[str, typer.Argument(help="Folder of a synthesizer, or the name of a shipped one.")],
+    synthesizer: Annotated[Path, typer.Argument(help="Folder of a synthesizer.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the weights, new or empty; samples without it.")
     ] = None,
@@ -69,13 +69,14 @@ def sample(
     """Generate networks, and write each as a file that PyTorch or safetensors loads, or measure them."""
     from weightsmith.checkpoint import SUFFIXES, write_checkpoint
     from weightsmith.files import require_writable_folder
+    from weightsmith.synthesizer import Synthesizer
 
     if f".{format}" not in SUFFIXES:
         raise BadInput(f"format {format!r}", f"use one of {', '.join(s[1:] for s in SUFFIXES)}")
     out = out or (None if evaluate else Path("samples"))
     if out is not None and out.is_dir() and any(out.iterdir()):
         raise BadInput(f"{out} is not empty", "choose a new folder with --out")
-    loaded = _loaded(synthesizer, architecture)
+    loaded = Synthesizer.load(synthesizer, architecture)
     data = _made_with(loaded) if evaluate else None
     wanted = {"accuracy": accuracy, "loss": loss, "dataset": for_dataset, "sampler": sampler, "guidance": guidance}
     asked: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
@@ -90,19 +91,6 @@ def sample(
                 typer.echo(path)
     if data is not None:
         _measure([f"sample {i}" for i in range(n)], weights, loaded.architecture, data, as_json)
-
-
-def _loaded(name: str, architecture: str | None) -> Synthesizer:
-    """A synthesizer in a folder, or one that comes with the package. Raises `BadInput` where it is neither."""
-    from weightsmith.pretrained import PRETRAINED, pretrained_folder
-    from weightsmith.synthesizer import Synthesizer
-
-    folder = Path(name)
-    if not folder.exists():
-        if name not in PRETRAINED:
-            raise BadInput(f"{name} is no folder", f"give a synthesizer, or one of {', '.join(PRETRAINED)}")
-        folder = pretrained_folder(name)
-    return Synthesizer.load(folder, architecture)
 
 
 def _given(synthesizer: Synthesizer, layers: Sequence[str], network: Path | None) -> dict[str, Any]:

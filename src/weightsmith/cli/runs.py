@@ -110,7 +110,7 @@ def train(recipe: RecipeName, overrides: Overrides = None, out: Out = None, dry_
 def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")], as_json: Json = False) -> None:
     """Write report.html and the plots of a run again, from its records, and print its tables."""
     from weightsmith.pipeline import STAGES, RunFolder
-    from weightsmith.pipeline.reporter import Silent
+    from weightsmith.reporter import Silent
 
     folder = RunFolder.open(run)
     STAGES["report"].do(folder, Silent())

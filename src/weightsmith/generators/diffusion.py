@@ -19,9 +19,7 @@ from weightsmith.diffusion import (
     make_sampler,
     sample,
 )
-from weightsmith.errors import BadInput
 from weightsmith.interfaces import Condition, Trajectory, refuse_unknown_conditions
-from weightsmith.settings.registry import SAMPLERS, nearest
 from weightsmith.tokens import TokenSpace
 
 
@@ -86,10 +84,10 @@ class DiffusionGenerator:
             start,
             path=self.path,
             prediction=self.prediction,
-            sampler=_sampler(sampler or self.sampler),
+            sampler=make_sampler(sampler or self.sampler),
             steps=steps or self.steps,
             rng=rng,
-            clamp=_Padding(valid, given).clamp(start),
+            clamp=_clamp(valid, given, start),
             counted=valid,
             keep=keep,
             differentiable_steps=differentiable_steps,
@@ -117,24 +115,12 @@ class DiffusionGenerator:
         )
 
 
-class _Padding:
-    """Padding is known to be zero, and given numbers are known: both are kept by one clamp."""
-
-    def __init__(self, valid: Tensor, given: GivenBatch | None) -> None:
-        self._valid, self._given = valid, given
-
-    def clamp(self, like: Tensor) -> Clamp | None:
-        padded = not bool(self._valid.all())
-        if self._given is None:
-            return Clamp(torch.zeros_like(like), (~self._valid).expand(like.shape)) if padded else None
-        values = torch.where(self._given.known & self._valid, self._given.values.to(like), 0.0)
-        return Clamp(values, self._given.known | ~self._valid)
-
-
-def _sampler(name: str) -> Any:
-    if name not in SAMPLERS:
-        raise BadInput(f"unknown sampler {name!r}", f"nearest known: {nearest(name, SAMPLERS)}; {', '.join(SAMPLERS)}")
-    return make_sampler(name)
+def _clamp(valid: Tensor, given: GivenBatch | None, like: Tensor) -> Clamp | None:
+    """Padding is known to be zero, and given numbers are known: one clamp keeps both."""
+    if given is None:
+        return None if bool(valid.all()) else Clamp(torch.zeros_like(like), (~valid).expand(like.shape))
+    values = torch.where(given.known & valid, given.values.to(like), 0.0)
+    return Clamp(values, given.known | ~valid)
 
 
 def make_diffusion(

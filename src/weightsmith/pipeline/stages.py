@@ -13,9 +13,9 @@ from weightsmith.engines.local import LocalEngine
 from weightsmith.environment import command_line
 from weightsmith.files import exclusive_lock
 from weightsmith.pipeline.folder import RunFolder
-from weightsmith.pipeline.reporter import Reporter, Silent
 from weightsmith.pipeline.units import measure
 from weightsmith.report import report_of
+from weightsmith.reporter import Reporter, Silent
 from weightsmith.settings.recipe import Recipe, require_one_form
 from weightsmith.settings.registry import EXPERIMENTS, load_entry
 from weightsmith.zoo import Zoo

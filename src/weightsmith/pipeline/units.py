@@ -10,7 +10,7 @@ from weightsmith.hashed import HashedLog
 from weightsmith.interruption import check_interrupted
 from weightsmith.pipeline.bench import Bench, Fact
 from weightsmith.pipeline.folder import RunFolder
-from weightsmith.pipeline.reporter import Reporter
+from weightsmith.reporter import Reporter
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from weightsmith.settings.registry import SAMPLERS, load_entry, nearest
 def make_sampler(name: str, **options: Any) -> Sampler:
     """A sampler by its registered name. Raises `BadInput` for a name or an option that does not exist."""
     if name not in SAMPLERS:
-        raise BadInput(f"unknown sampler {name!r}", f"nearest known: {nearest(name, SAMPLERS)}")
+        raise BadInput(f"unknown sampler {name!r}", f"nearest: {nearest(name, SAMPLERS)}; known: {', '.join(SAMPLERS)}")
     kind = load_entry(SAMPLERS[name])
     known = [field.name for field in fields(kind)]
     for option in options:

@@ -7,10 +7,10 @@ import torch
 from weightsmith.generators.baselines import (
     BestOf,
     CoordinateGaussian,
-    NoisedCheckpoints,
     PairBlend,
     PcaGaussian,
     Retrieval,
+    noise_sweep,
 )
 from weightsmith.interfaces import Generator
 from weightsmith.pipeline.population.audit import Audit
@@ -34,7 +34,7 @@ def population_baselines(audit: Audit) -> dict[str, Generator]:
         return torch.tensor(audit.validation_accuracies(audit.decoded(samples)))
 
     return {
-        **{f"training network + noise of {scale:g}": NoisedCheckpoints(tokens, scale) for scale in NOISES},
+        **{f"training network + noise of {scale:g}": made for scale, made in noise_sweep(tokens, NOISES).items()},
         "average of two": PairBlend(tokens),
         "interpolation of two": PairBlend(tokens, None),
         "Gaussian of each number": CoordinateGaussian(tokens),

@@ -21,7 +21,7 @@ from weightsmith.pipeline.folder import RunFolder
 from weightsmith.pipeline.metrics import MetricsLog
 from weightsmith.pipeline.planning import requests_of
 from weightsmith.pipeline.population.members import Member, members_of
-from weightsmith.pipeline.reporter import Reporter
+from weightsmith.reporter import Reporter
 from weightsmith.seeds import derive_seed
 from weightsmith.settings.recipe import TrainingSettings
 from weightsmith.synthesizer import Part, Synthesizer

@@ -16,7 +16,7 @@ from weightsmith.objectives.transition import transition_loss, transition_pairs
 from weightsmith.pipeline.folder import RunFolder
 from weightsmith.pipeline.metrics import MetricsLog
 from weightsmith.pipeline.planning import requests_of
-from weightsmith.pipeline.reporter import Reporter
+from weightsmith.reporter import Reporter
 from weightsmith.seeds import derive_seed
 from weightsmith.synthesizer import Part, Synthesizer
 from weightsmith.training import Trainer, TrainingProgress

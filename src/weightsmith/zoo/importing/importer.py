@@ -11,9 +11,10 @@ import weightsmith
 from weightsmith.architectures import Architecture
 from weightsmith.datasets import Dataset
 from weightsmith.errors import BadInput
+from weightsmith.reporter import Reporter, Silent
 from weightsmith.zoo.importing.intake import Intake
 from weightsmith.zoo.importing.loading import Loader
-from weightsmith.zoo.importing.reporting import ImportReport, Progress, Silent
+from weightsmith.zoo.importing.reporting import ImportReport
 from weightsmith.zoo.importing.scoring import Scorer
 from weightsmith.zoo.importing.sources import Source
 from weightsmith.zoo.store import MANIFEST, Zoo
@@ -28,7 +29,7 @@ def import_zoo(
     evaluate: bool = False,
     skip_bad: bool = False,
     provenance: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: Reporter | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> ImportReport:
     """Append the networks of `source` to the zoo at `path`, which is made where there is none.

@@ -8,9 +8,10 @@ from typing import Any
 
 from weightsmith.errors import BadInput
 from weightsmith.layout import Weights
+from weightsmith.reporter import Reporter
 from weightsmith.zoo.importing.batches import batches
 from weightsmith.zoo.importing.intake import Fitted, Intake
-from weightsmith.zoo.importing.reporting import ImportReport, Progress, Skipped, named
+from weightsmith.zoo.importing.reporting import ImportReport, Skipped, named
 from weightsmith.zoo.importing.scoring import Scorer, with_measured
 from weightsmith.zoo.importing.sources import Candidate, Source, Unusable
 from weightsmith.zoo.importing.survey import SOURCE, SOURCE_SHA256, Identity, Survey
@@ -38,7 +39,7 @@ class Loader:
         scorer: Scorer | None,
         facts: Mapping[str, Any],
         skip_bad: bool,
-        progress: Progress,
+        progress: Reporter,
         check: Callable[[], None],
     ) -> None:
         self.report = ImportReport()

@@ -1,37 +1,13 @@
-"""What an import comes to, and who is told while it goes on."""
+"""What an import comes to."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from weightsmith.errors import BadInput
 from weightsmith.layout import Layout
 from weightsmith.zoo.rows import Quarantined, Run
-
-
-class Progress(Protocol):
-    """Is told how the work goes; a progress bar, a log, or nothing."""
-
-    def stage(self, title: str, total: int) -> None: ...
-
-    def advance(self, text: str, by: int = 1, fresh: bool = True) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-
-class Silent:
-    """Is told, and says nothing."""
-
-    def stage(self, title: str, total: int) -> None:
-        pass
-
-    def advance(self, text: str, by: int = 1, fresh: bool = True) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
 
 
 @dataclass(frozen=True)

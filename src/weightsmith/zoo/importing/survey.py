@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from weightsmith.errors import BadInput
+from weightsmith.reporter import Reporter
 from weightsmith.zoo.importing.intake import Intake
-from weightsmith.zoo.importing.reporting import Progress, named
+from weightsmith.zoo.importing.reporting import named
 from weightsmith.zoo.importing.sources import Candidate, Source, Unusable
 from weightsmith.zoo.rows import Row, Run
 
@@ -29,7 +30,7 @@ class Survey:
         self._intake, self._skip_bad = intake, skip_bad
         self._has_read = False
 
-    def go(self, source: Source, progress: Progress, check: Callable[[], None]) -> None:
+    def go(self, source: Source, progress: Reporter, check: Callable[[], None]) -> None:
         """Look at every network. Raises `BadInput`."""
         usable, first = 0, None
         for item in source:
