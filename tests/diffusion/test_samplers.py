@@ -243,7 +243,7 @@ def test_multistep_memory_is_explicit() -> None:
 def test_bad_input_is_named() -> None:
     path, x, rng = VariancePreserving.linear(), torch.zeros(2, 1), torch.Generator()
     t = torch.tensor([0.5, 0.5])
-    with pytest.raises(BadInput, match="nearest known: ddim"):
+    with pytest.raises(BadInput, match="nearest: ddim"):
         make_sampler("dimm")
     with pytest.raises(BadInput, match="no option 'etta'"):
         make_sampler("ddim", etta=1)
