@@ -6,8 +6,11 @@ import argparse
 import json
 import re
 import resource
+import statistics
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,18 @@ def in_own_process(module: str, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def median_rate(do: Callable[[int], int], repeats: int, seconds: float = 2.0) -> dict[str, Any]:
+    """How many a second `do(seed)` makes, which returns how many it made: the median over repeats, and all of them."""
+    do(0)
+    found = []
+    for repeat in range(repeats):
+        made, calls, started = 0, 0, time.perf_counter()
+        while calls == 0 or time.perf_counter() - started < seconds:
+            made, calls = made + do(1000 * repeat + calls), calls + 1
+        found.append(made / (time.perf_counter() - started))
+    return {"median": statistics.median(found), "all": found}
 
 
 def peak_rss_mb() -> float:

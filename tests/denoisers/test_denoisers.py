@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from weightsmith.denoisers import ConditionBatch, ConditionKinds, Denoiser, GivenBatch, make_denoiser
+from weightsmith.denoisers.memory import Memory
 from weightsmith.errors import BadInput
 from weightsmith.settings.registry import DENOISERS
 from weightsmith.tensorfile import read_tensors, write_tensors
@@ -22,9 +23,11 @@ KINDS = ConditionKinds(
 CONTRACT: dict[str, dict[str, Any]] = {
     "simple": {"time_embedding": 6, "hidden": 11, "layers": 2},
     "mlp": {"width": 10, "blocks": 2, "condition_width": 6},
+    "mlp, with memory": {"width": 10, "blocks": 1, "memory": 7, "condition_width": 6},
     "transformer": {"width": 12, "blocks": 2, "heads": 3, "condition_width": 6},
     "transformer, shared projections": {"width": 12, "blocks": 1, "heads": 2, "projections": "all"},
 }
+TRANSFORMERS = [name for name in CONTRACT if name.startswith("transformer")]
 
 
 def chunked() -> TokenSpace:
@@ -161,7 +164,7 @@ def test_padding_tokens_influence_nothing(name: str) -> None:
     assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
 
 
-@pytest.mark.parametrize("name", list(CONTRACT)[2:])
+@pytest.mark.parametrize("name", TRANSFORMERS)
 def test_padding_tokens_are_not_attended_to(name: str) -> None:
     """Their numbers are zero, but their places are not: what stands in the tables for them must not matter."""
     space = SPACES["padded chunks"]
@@ -262,7 +265,7 @@ def test_a_network_made_without_memory_is_filled_from_a_file(name: str, space: T
 
 
 def test_shared_and_own_projections_hold_only_columns_in_use() -> None:
-    own, shared = (made(name, SPACES["padded chunks"]) for name in list(CONTRACT)[2:])
+    own, shared = (made(name, SPACES["padded chunks"]) for name in TRANSFORMERS)
     assert [layer.in_features for layer in own.enter.layers] == [4, 3]
     assert [layer.in_features for layer in shared.enter.layers] == [4]
 
@@ -299,3 +302,16 @@ def test_the_transformer_follows_a_reordering_of_its_tokens() -> None:
     other.load_state_dict(own)
     x = tokens(space)
     torch.testing.assert_close(other(x[:, order], TIMES), network(x, TIMES)[:, order], atol=1e-5, rtol=1e-4)
+
+
+def test_memory_recalls_the_value_of_the_nearest_key_and_at_first_nothing() -> None:
+    memory = Memory(width=4, slots=3, condition=2)
+    h, c = drawn(BATCH, 4), torch.zeros(BATCH, 2)
+    assert torch.equal(memory(h, c), h)
+    centred = torch.nn.functional.layer_norm(h, (4,), eps=1e-6)
+    with torch.no_grad():
+        memory.keys.weight.copy_(100 * torch.nn.functional.layer_norm(h, (4,)))  # each state is its own nearest key
+        memory.keys.bias.zero_()
+        memory.modulation.linear.bias[-4:] = 1.0  # an open gate
+    assert (centred @ memory.keys.weight.T).argmax(dim=1).tolist() == [0, 1, 2]
+    assert torch.allclose(memory(h, c), h + memory.values.weight.T, atol=1e-5)

@@ -175,3 +175,8 @@ def test_gradients_flow_through_as_many_steps_as_asked() -> None:
     values.sum().backward()
     assert any(p.grad is not None and bool(p.grad.any()) for p in generator.network.parameters())
     assert not generator.sample(2, Condition(), rng()).final.values.requires_grad
+
+
+def test_a_memory_is_refused_where_the_denoiser_has_none() -> None:
+    with pytest.raises(BadInput, match="only mlp has a memory"):
+        make_generator("diffusion", TokenSpace.single(5), {"denoiser": "simple", "memory": 8}, 0)

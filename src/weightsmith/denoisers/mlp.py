@@ -12,6 +12,7 @@ from weightsmith.denoisers.condition_batch import ConditionBatch, ConditionKinds
 from weightsmith.denoisers.conditioning import ConditionEmbedding
 from weightsmith.denoisers.embedding import TimeEmbedding
 from weightsmith.denoisers.given import GivenBatch
+from weightsmith.denoisers.memory import Memory
 from weightsmith.denoisers.modulation import Modulation, Skip, modulate, plain_norm, zeroed
 from weightsmith.denoisers.numbers import Numbers
 from weightsmith.tokens import TokenSpace
@@ -78,7 +79,8 @@ class ResidualMLP(nn.Module):
     `h_0 = W x`; `h_{i+1} = h_i + g_i f_i(norm(h_i) (1 + a_i) + b_i)` with `f_i` two layers and a GELU between;
     `y = V (norm(h) (1 + a) + b) + s x`. Gates g, shifts b, scales a and s follow from the vector of time and
     conditions; at first V, g, a, b and s are zero, and so is y (Peebles and Xie 2023, section 3.2, on vectors).
-    Tokens `[batch, token, dim]`, times `[batch]` in [0, 1]. `expansion`: hidden over outer width of a block.
+    Tokens `[batch, token, dim]`, times `[batch]` in [0, 1]. `expansion`: hidden over outer width of a block. `memory`:
+    slots of a `Memory` before the blocks; 0 is none.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class ResidualMLP(nn.Module):
         width: int = 512,
         blocks: int = 4,
         expansion: int = 2,
+        memory: int = 0,
         condition_width: int = 128,
         reads_given: bool = False,
     ) -> None:
@@ -99,7 +102,9 @@ class ResidualMLP(nn.Module):
         self.conditions = ConditionEmbedding(condition_width, conditions)
         count = len(self.numbers.index)
         self.enter = nn.Linear(count * self.numbers.channels, width)
-        self.blocks = nn.ModuleList(_ResidualBlock(width, expansion, condition_width) for _ in range(blocks))
+        recalled = [Memory(width, memory, condition_width)] if memory else []
+        body = [_ResidualBlock(width, expansion, condition_width) for _ in range(blocks)]
+        self.blocks = nn.ModuleList([*recalled, *body])
         self.norm, self.modulation = plain_norm(width), Modulation(condition_width, width, 2)
         self.leave = zeroed(nn.Linear(width, count))
         self.skip = Skip(condition_width)

@@ -12,10 +12,12 @@ from weightsmith.diffusion.samplers import make_sampler
 from weightsmith.diffusion.samplers.sampler import Sampler
 from weightsmith.diffusion.sampling import Samples, sample
 from weightsmith.diffusion.step import Step, take_step
+from weightsmith.diffusion.times import UNIFORM, TrainingTimes
 from weightsmith.diffusion.transition import Transition, log_prob, log_ratio
 from weightsmith.diffusion.variance_preserving import VariancePreserving
 
 __all__ = [
+    "UNIFORM",
     "Clamp",
     "ClassifierFreeGuidance",
     "Coefficients",
@@ -27,6 +29,7 @@ __all__ = [
     "Sampler",
     "Samples",
     "Step",
+    "TrainingTimes",
     "Transition",
     "VariancePreserving",
     "combine_guidance",

@@ -10,15 +10,18 @@ from torch import Tensor, nn
 
 from weightsmith.denoisers import ConditionBatch, ConditionKinds, Denoiser, GivenBatch, make_denoiser
 from weightsmith.diffusion import (
+    UNIFORM,
     Clamp,
     ClassifierFreeGuidance,
     Path,
     Prediction,
     Samples,
+    TrainingTimes,
     make_path,
     make_sampler,
     sample,
 )
+from weightsmith.errors import BadInput
 from weightsmith.interfaces import Condition, Trajectory, refuse_unknown_conditions
 from weightsmith.tokens import TokenSpace
 
@@ -38,11 +41,13 @@ class DiffusionGenerator:
         prediction: Prediction,
         *,
         drop: float = 0.1,
+        times: TrainingTimes = UNIFORM,
         sampler: str = "heun",
         steps: int = 20,
         guidance: float = 1.0,
     ) -> None:
-        self.space, self.path, self.prediction, self.drop = space, path, prediction, drop
+        self.space, self.path, self.prediction = space, path, prediction
+        self.drop, self.times = drop, times
         self.network = cast(nn.Module, network)
         self.sampler, self.steps, self.guidance = sampler, steps, guidance
         self.understands = network.conditions.names | ({"given"} if network.reads_given else frozenset())
@@ -128,16 +133,21 @@ def make_diffusion(
     seed: int,
     path: str = "flow",
     timesteps: int = 1000,
+    shift: float = 1.0,
     prediction: Prediction = "velocity",
     denoiser: str = "mlp",
     width: int = 512,
     blocks: int = 4,
+    memory: int = 0,
     heads: int = 4,
     condition_width: int = 128,
     conditions: Sequence[str] = (),
     datasets: Sequence[str] = (),
     architectures: Sequence[str] = (),
     given: bool = False,
+    times: str = "uniform",
+    times_location: float = 0.0,
+    times_scale: float = 1.0,
     **sampling: Any,
 ) -> DiffusionGenerator:
     """The generator of these options for tokens in `space`; `seed` gives the initial weights of its network.
@@ -149,12 +159,15 @@ def make_diffusion(
         {name: "logit" if name == "accuracy" else "log" for name in conditions},
         {name: names for name, names in vocabulary.items() if names},
     )
+    if memory and denoiser != "mlp":
+        raise BadInput(f"memory={memory} of the {denoiser} denoiser", "only mlp has a memory; leave it out")
     options: dict[str, Any] = {"reads_given": given}
     if denoiser == "simple":
         options |= {"hidden": width, "layers": blocks, "time_embedding": condition_width}
     else:
         options |= {"width": width, "blocks": blocks, "condition_width": condition_width}
-        options |= {"heads": heads} if denoiser == "transformer" else {}
+        options |= {"heads": heads} if denoiser == "transformer" else {"memory": memory}
     network = make_denoiser(denoiser, space, kinds, options, seed)
-    made = make_path(path) if path == "flow" else make_path(path, timesteps=timesteps)
-    return DiffusionGenerator(space, network, made, prediction, **sampling)
+    made = make_path(path, shift=shift) if path == "flow" else make_path(path, timesteps=timesteps)
+    when = TrainingTimes(times == "logit-normal", times_location, times_scale)
+    return DiffusionGenerator(space, network, made, prediction, times=when, **sampling)

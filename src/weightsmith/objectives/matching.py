@@ -21,9 +21,10 @@ def matching_loss(generator: Any, batch: Mapping[str, Tensor], rng: torch.Genera
     """`mean |f(x_t, t, c) - target|^2` with `x_t = alpha(t) x_0 + sigma(t) noise`, over the numbers that are unknown.
 
     `batch["values"]` `[batch, token, dim]` are clean tokens, every other column a condition `[batch]`, NaN or negative
-    where it is not stated. Times are uniform in (0, 1], or among the time steps of a variance-preserving path
-    (Ho et al. 2020, equation 14; Lipman et al. 2023, equation 9). Conditions are dropped from a share `generator.drop`
-    of the examples. A generator that understands `given` is shown, in most examples, a random choice of tensors.
+    where it is not stated. Times are as `generator.times` says, in (0, 1] or among the time steps of a
+    variance-preserving path (Ho et al. 2020, equation 14; Lipman et al. 2023, equation 9). Conditions are dropped from
+    a share `generator.drop` of the examples. A generator that understands `given` is shown, in most examples, a random
+    choice of tensors.
     """
     x0, valid = batch[VALUES], generator.space.valid.to(batch[VALUES].device)
     t = _times(generator, len(x0), rng)
@@ -40,13 +41,14 @@ def matching_loss(generator: Any, batch: Mapping[str, Tensor], rng: torch.Genera
 
 
 def _times(generator: Any, count: int, rng: torch.Generator) -> Float[Tensor, " batch"]:
-    """One time a sample, each in its own part of the range, so that every batch sees early and late ones."""
+    """One time a sample, each in its own part of their distribution, so that every batch sees early and late ones."""
     path = generator.path
     spread = (torch.randperm(count, generator=rng) + torch.rand(count, generator=rng, dtype=torch.float64)) / count
+    times = generator.times.at(1 - spread)
     if isinstance(path, VariancePreserving):
         steps = path.timesteps
-        return ((spread * steps).floor() + 1).clamp(max=steps) / steps
-    return 1 - spread  # in (0, 1]
+        return (times * steps).ceil().clamp(min=1, max=steps) / steps
+    return times
 
 
 def _conditions(generator: Any, batch: Mapping[str, Tensor], rng: torch.Generator) -> ConditionBatch | None:

@@ -126,6 +126,9 @@ class DiffusionOptions(Options):
     timesteps: Annotated[Integer, Field(ge=1, le=10**6)] = Field(
         default=1000, description="Time steps of a variance-preserving path."
     )
+    shift: Annotated[Number, Field(gt=0, le=1000)] = Field(
+        default=1.0, description="Where samplers of a straight path stop: above 1, more often near noise."
+    )
     prediction: Annotated[Literal["noise", "x0", "v", "velocity"], BeforeValidator(read_text)] = Field(
         default="velocity", description="What the network says of a noisy state."
     )
@@ -134,6 +137,10 @@ class DiffusionOptions(Options):
     )
     width: Width = Field(default=512, description="Units of its layers.")
     blocks: Annotated[Integer, Field(ge=1, le=256)] = Field(default=4, description="Its blocks, or hidden layers.")
+    memory: Annotated[Integer, Field(ge=0, le=2**20)] = Field(
+        default=0,
+        description="Slots of a learned memory before the blocks of mlp, which tells networks apart; 0 is none.",
+    )
     heads: Annotated[Integer, Field(ge=1, le=256)] = Field(default=4, description="Attention heads of a transformer.")
     condition_width: Width = Field(default=128, description="Features in which time and conditions are embedded.")
     conditions: list[Annotated[Literal["accuracy", "loss"], BeforeValidator(read_text)]] = Field(
@@ -142,6 +149,17 @@ class DiffusionOptions(Options):
     datasets: Names = Field(default=[], description="Data sets that can be asked for, by name; none is no condition.")
     architectures: Names = Field(default=[], description="Architectures that can be asked for, by name.")
     given: Truth = Field(default=False, description="Whether it learns to fill in some tensors given the others.")
+    times: Annotated[Literal["uniform", "logit-normal"], BeforeValidator(read_text)] = Field(
+        default="uniform",
+        description="The times it is trained at: alike between data and noise, or mostly where "
+        "logit t = times_location + times_scale z.",
+    )
+    times_location: Annotated[Number, Field(ge=-20, le=20)] = Field(
+        default=0.0, description="The median of logit-normal times, as a logit: above 0 is nearer to noise."
+    )
+    times_scale: Annotated[Number, Field(gt=0, le=20)] = Field(
+        default=1.0, description="How far logit-normal times spread about their median."
+    )
     drop: Portion = Field(default=0.1, description="Share of examples whose conditions are dropped, for guidance.")
     sampler: Annotated[
         Literal["ddpm", "ddim", "dpm-solver", "euler", "heun", "flow-sde"], BeforeValidator(read_text)

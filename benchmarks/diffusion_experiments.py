@@ -1,0 +1,166 @@
+"""What `benchmarks.diffusion` runs: its zoos, and every experiment as changes to the shipped recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+BASE = "mnist-weight-diffusion"
+MLP = "architecture={name: mlp, options: {hidden: [32, 32]}}"
+CNN = "architecture=target_cnn"
+EPOCH = 50  # updates
+
+ZOOS: Mapping[str, Sequence[str]] = {
+    "single": (MLP, "seed=1", "zoo.runs=1", "zoo.epochs=5"),
+    "mlp": (MLP, "seed=4", "zoo.runs=500", "zoo.epochs=5", "zoo.weight_decay=1e-3"),
+    "cnn": (CNN, "seed=5", "zoo.runs=48", "zoo.epochs=4"),
+    "progress": (MLP, "seed=6", "zoo.runs=24", "zoo.epochs=6", "zoo.learning_rate=5e-4", "zoo.capture_steps=25"),
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Changes to the recipe of the base, on the networks of one of the `ZOOS`."""
+
+    zoo: str
+    codec: str
+    generator: str
+    changes: Sequence[str]
+    samplers: Mapping[str, int] = field(default_factory=dict)
+
+    def overrides(self, name: str, zoo: str, dataset: str) -> list[str]:
+        return [
+            CNN if self.zoo == "cnn" else MLP,
+            f"name={name}",
+            f"zoo.folder={zoo}",
+            f"dataset={dataset}",
+            f"codec={self.codec}",
+            f"generator={self.generator}",
+            f"evaluation.samplers={_mapping(self.samplers)}",
+            *self.changes,
+        ]
+
+
+def _mapping(values: Mapping[str, Any]) -> str:
+    """As YAML in one line."""
+    return "{" + ", ".join(f"{key}: {_said(value)}" for key, value in values.items()) + "}"
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _mapping(value)
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+
+
+def _named(name: str, **options: Any) -> str:
+    return _mapping({"name": name, "options": options})
+
+
+def _training(updates: int, batch_size: int = 256, **more: Any) -> tuple[str, ...]:
+    """So many updates, in epochs of `EPOCH`, in bfloat16 products."""
+    settings = {
+        "budgets": _mapping({"trained": updates // EPOCH}),
+        "updates": EPOCH,
+        "batch_size": batch_size,
+        "learning_rate": 1e-3,
+        "warmup": 100,
+        "average": 0.995,
+        "precision": "bf16",
+        **more,
+    }
+    return tuple(f"training.{name}={value}" for name, value in settings.items())
+
+
+POPULATION = ("population.train=400", "evaluation.samples=256")
+# All coordinates of many networks are told from noise at times above 0.8: taught and walked through at leisure.
+NEAR_NOISE = {"times": "logit-normal", "times_location": 0.8, "times_scale": 1.2}
+FLOW = {"path": "flow", "prediction": "velocity", "sampler": "euler", "steps": 20}
+COSINE = {"path": "vp-cosine", "prediction": "v", "sampler": "ddim", "steps": 50}
+OF_FLOW = {"euler": 50, "heun": 20, "flow-sde": 100}
+OF_COSINE = {"ddim": 20, "ddpm": 200, "dpm-solver": 20}
+PCA = _named("pca", canonical=True)
+
+_UNIT = _named("unit", canonical=True, width=None, standardise="position")
+_SINGLE = ("population.validation=0", "population.held_out=0", "evaluation.samples=16")
+_FEW = ("evaluation.samples=64",)
+
+EXPERIMENTS: Mapping[str, Experiment] = {
+    "single": Experiment(
+        "single",
+        _named("flat", canonical=True),
+        _named("diffusion", **FLOW, denoiser="mlp", width=256, blocks=2),
+        (*_training(400, 32, average=0.98, precision="fp32"), *_SINGLE),
+        OF_FLOW,
+    ),
+    "single-cosine": Experiment(
+        "single",
+        _named("flat", canonical=True),
+        _named("diffusion", **COSINE, denoiser="mlp", width=256, blocks=2),
+        (*_training(400, 32, average=0.98, precision="fp32"), *_SINGLE),
+        OF_COSINE,
+    ),
+    "mlp": Experiment(
+        "mlp", PCA, _named("diffusion", **FLOW, **NEAR_NOISE, denoiser="mlp"), (*_training(8000), *POPULATION), OF_FLOW
+    ),
+    "mlp-cosine": Experiment(
+        "mlp", PCA, _named("diffusion", **COSINE, denoiser="mlp"), (*_training(4000), *POPULATION), OF_COSINE
+    ),
+    "mlp-flat": Experiment(
+        "mlp",
+        _named("flat", canonical=True),
+        _named("diffusion", **FLOW, denoiser="mlp"),
+        (*_training(1500, 128), *POPULATION),
+    ),
+    "mlp-autoencoder": Experiment(
+        "mlp",
+        _named("autoencoder", canonical=True, width=None, latent=64),
+        _named("diffusion", **FLOW, denoiser="mlp"),
+        (*_training(1500, 128), *POPULATION),
+    ),
+    "mlp-span": Experiment(
+        "mlp",
+        _named("span", canonical=True),
+        _named("diffusion", **FLOW, denoiser="mlp"),
+        (*_training(1500), *POPULATION),
+    ),
+    "given": Experiment(
+        "mlp",
+        _UNIT,
+        _named("diffusion", **FLOW, denoiser="transformer", width=128, given=True),
+        (*_training(2000, 32), *POPULATION, "evaluation.given=50"),
+    ),
+    "cnn": Experiment(
+        "cnn",
+        PCA,
+        _named("diffusion", **FLOW, denoiser="mlp", width=256),
+        (*_training(3000), *_FEW),
+        OF_FLOW,
+    ),
+    "cnn-cosine": Experiment(
+        "cnn",
+        PCA,
+        _named("diffusion", **COSINE, denoiser="mlp", width=256),
+        (*_training(3000), *_FEW),
+        OF_COSINE,
+    ),
+    "calibration": Experiment(
+        "progress",
+        _named("pca", components=128),
+        _named("diffusion", **FLOW, denoiser="mlp", conditions="[accuracy]"),
+        (
+            *_training(4000),
+            *_FEW,
+            "population.checkpoints=all",
+            "evaluation.wanted=200",
+            "evaluation.wanted_from=0.6",
+            "evaluation.wanted_to=0.96",
+        ),
+    ),
+}
+
+# How trained synthesizers are timed: as they sample by themselves, and in fewer steps.
+RATES: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "mlp": ({"n": 256}, {"n": 1024, "steps": 5}, {"n": 1024, "steps": 1}),
+    "cnn": ({"n": 64}, {"n": 64, "steps": 5}),
+}
