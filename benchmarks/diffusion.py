@@ -1,6 +1,6 @@
 """Diffusion over weights: how good and how new samples are, for every codec and sampler, and how fast they come.
 
-Every part is a zoo or an experiment of `diffusion_experiments.py`, in a folder of its own, and goes on where it stopped.
+Every part is a zoo or an experiment of `diffusion_experiments.py`, in its own folder, and goes on where it stopped.
 """
 
 from __future__ import annotations

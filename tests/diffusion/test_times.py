@@ -27,4 +27,5 @@ def test_logit_normal_times_have_their_location_as_median_and_spread_by_their_sc
 
 def test_no_time_leaves_the_range_at_the_ends() -> None:
     found = TrainingTimes(logit_normal=True, location=-20.0, scale=20.0).at(torch.tensor([1e-12, 1.0]).double())
-    assert 0 < found[0] < 1e-3 and found[1] == 1
+    assert 0 < found[0] < 1e-3
+    assert found[1] == 1
