@@ -26,7 +26,8 @@ LAYERS = (
         "checkpoint",
     }
     | {"environment", "interruption", "reporter"},
-    {"datasets", "architectures", "symmetry", "ensemble", "diffusion", "denoisers", "training", "optim"},
+    {"datasets", "architectures", "symmetry", "ensemble", "diffusion", "denoisers", "training", "optim"}
+    | {"pretrained"},
     {"zoo", "codecs", "generators", "objectives", "evaluation"},
     {"synthesizer", "report", "engines"},
     {"recipes", "pipeline", "console", "cli"},

@@ -150,13 +150,18 @@ class Synthesizer:
         """The same codec and generator with a statement of where they come from (any JSON mapping)."""
         return replace(self, provenance=provenance)
 
-    def save(self, folder: Path) -> None:
-        """Write `config.json`, `model.safetensors` and a card, all or nothing; refuses a folder that exists."""
+    def save(self, folder: Path, compact: bool = False) -> None:
+        """Write `config.json`, `model.safetensors` and a card, all or nothing; refuses a folder that exists.
+
+        `compact`: matrices are rounded to bfloat16, half the bytes, and float32 again when loaded.
+        """
         folder = Path(folder)
         if folder.exists():
             raise BadInput(f"{folder} exists", "choose another folder, or delete it first")
         tensors = {f"codec.{name}": value for name, value in self.codec.tensors().items()}
         tensors |= {f"generator.{name}": value for name, value in self.generator.network.state_dict().items()}
+        if compact:
+            tensors = {name: _compacted(value) for name, value in tensors.items()}
         with replacing_folder(folder) as temporary:
             digest = write_tensors(temporary / "model.safetensors", tensors)
             write_sealed_json(temporary / "config.json", self._config(digest))
@@ -204,7 +209,8 @@ class Synthesizer:
             raise ValueError(f"its codec does not make tokens of {config.dim} numbers")
         with torch.device("meta"):  # shapes first: nothing is allocated until the tensors in the file are seen to fit
             generator = make_generator(generator_part.name, space, generator_part.options, seed=0)
-        generator.network.load_state_dict(_under("generator.", tensors), assign=True)
+        network = {name: _expanded(value) for name, value in _under("generator.", tensors).items()}
+        generator.network.load_state_dict(network, assign=True)
         architecture = Architecture.from_json(config.architecture.model_dump())
         return cls(architecture, layout, codec, codec_part, generator, generator_part, config.provenance)
 
@@ -241,6 +247,15 @@ This card is for people; nothing reads it.
 
 def _symmetry(architecture: Architecture) -> Symmetry | None:
     return Symmetry.of(architecture.build(0), architecture.input_shape)
+
+
+def _compacted(value: Tensor) -> Tensor:
+    """Matrices in bfloat16; vectors (means, scales, biases) are small, and keep their digits."""
+    return value.to(torch.bfloat16) if value.ndim > 1 and value.dtype == torch.float32 else value
+
+
+def _expanded(value: Tensor) -> Tensor:
+    return value.float() if value.dtype == torch.bfloat16 else value
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -107,4 +107,5 @@ def test_mistakes_are_named(
 def test_a_name_that_is_nothing_is_refused(program: Run) -> None:
     done = program("sample", "no-such-thing", "-n", "2")
     assert done.returncode == 2
-    assert "no-such-thing is not a synthesizer" in done.stderr
+    assert "no-such-thing is no folder" in done.stderr
+    assert "mnist-mlp" in done.stderr

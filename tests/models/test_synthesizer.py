@@ -80,3 +80,25 @@ def test_the_card_may_be_edited(synthesizer: Synthesizer, tmp_path: Path) -> Non
     synthesizer.save(tmp_path / "s")
     (tmp_path / "s" / "README.md").write_text("my notes")
     Synthesizer.load(tmp_path / "s")
+
+
+@pytest.mark.parametrize("codec", ["pca", "autoencoder", "flat"])
+def test_a_compact_one_is_half_as_large_nearly_the_same_and_says_what_it_lost(codec: str, tmp_path: Path) -> None:
+    wide = Architecture("mlp", (1, 6, 7), 4, {"hidden": [30]})
+    learned = Weights.of(*[wide.build(seed) for seed in range(6)])
+    options = {"latent": 8, "epochs": 1} if codec == "autoencoder" else {}
+    generator = Part("diffusion", {"width": 64, "blocks": 1, "steps": 2})
+    made = Synthesizer.fit(learned, wide, Part(codec, options), generator, seed=0)
+    made.save(tmp_path / "whole")
+    made.save(tmp_path / "compact", compact=True)
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("whole", "compact")]
+    assert sizes[1] < 0.65 * sizes[0]
+    loaded = Synthesizer.load(tmp_path / "compact")
+    assert {parameter.dtype for parameter in loaded.generator.network.parameters()} == {torch.float32}
+    before, after = (one.sample(3, seed=1).vectors for one in (made, loaded))
+    assert 0 < float((after - before).norm() / before.norm()) < 0.02 or codec == "flat"
+    assert loaded.codec.exactness == ("everywhere" if codec == "flat" else "lossy")
+    loaded.save(tmp_path / "again", compact=True)
+    again = Synthesizer.load(tmp_path / "again")
+    assert torch.equal(again.sample(3, seed=1).vectors, after)
+    assert again.codec.exactness == loaded.codec.exactness

@@ -13,6 +13,7 @@ from weightsmith.cli.app import app
 from weightsmith.cli.documents import print_document
 from weightsmith.cli.runs import Json, finish
 from weightsmith.errors import BadInput, LayoutMismatch
+from weightsmith.pretrained import PRETRAINED, synthesizer_folder
 
 if TYPE_CHECKING:
     from weightsmith.datasets import Dataset
@@ -45,7 +46,9 @@ GivenNetwork = Annotated[
 
 @app.command(short_help="Generate networks with a synthesizer.")
 def sample(
-    synthesizer: Annotated[Path, typer.Argument(help="Folder of a synthesizer.")],
+    synthesizer: Annotated[
+        str, typer.Argument(help=f"Folder of a synthesizer, or one that comes along: {', '.join(PRETRAINED)}.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the weights, new or empty; samples without it.")
     ] = None,
@@ -76,7 +79,7 @@ def sample(
     out = out or (None if evaluate else Path("samples"))
     if out is not None and out.is_dir() and any(out.iterdir()):
         raise BadInput(f"{out} is not empty", "choose a new folder with --out")
-    loaded = Synthesizer.load(synthesizer, architecture)
+    loaded = Synthesizer.load(synthesizer_folder(synthesizer), architecture)
     data = _made_with(loaded) if evaluate else None
     wanted = {"accuracy": accuracy, "loss": loss, "dataset": for_dataset, "sampler": sampler, "guidance": guidance}
     asked: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
@@ -115,6 +118,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Complete a run's evaluation; or measure samples of a synthesizer, or checkpoint files, on the test images."""
+    if str(target) in PRETRAINED:
+        target = synthesizer_folder(target)
     if not target.exists():
         raise BadInput(f"{target} does not exist", "give a run, a synthesizer, a checkpoint file or a folder of them")
     if (target / "run.json").is_file():

@@ -142,7 +142,7 @@ class AutoencoderCodec:
         with torch.device("meta"):
             network = self._fresh_network()
         require_shapes(state, {name: tuple(value.shape) for name, value in network.state_dict().items()})
-        network.load_state_dict(state, assign=True)
+        network.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
         self._use(network)
         self._mean, self._scale, self._error = own["mean"], own["scale"], own["held_out_error"]
         self._layout = layout

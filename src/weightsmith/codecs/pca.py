@@ -29,7 +29,8 @@ class PcaCodec:
     `components`: how many rows, or None for all, of which there are at most one less than training networks. Without
     `whiten`, `s = 1`. Whatever is generated lies in the span of the training networks; a network outside it is
     *projected*. With all components training networks are exact; with fewer, `kept_variance` says what share of their
-    variance remains. Q is found in float64 and stored in the layout's dtype; `encode` takes its rounding into account.
+    variance remains. Q is found in float64 and stored in the layout's dtype, whose rounding `encode` takes into
+    account; rows that a compact synthesizer rounded further make it lossy.
     """
 
     def __init__(self, components: int | None = None, whiten: bool = True, name: str = "pca") -> None:
@@ -39,10 +40,11 @@ class PcaCodec:
         self._layout: Layout | None = None
         self._mean = self._basis = self._scale = torch.empty(0)
         self._kept = torch.tensor(0.0 if components else 1.0, dtype=torch.float64)
+        self._stored: torch.dtype | None = None  # of the rows, where they were rounded to be stored
 
     @property
     def exactness(self) -> Exactness:
-        return "on its training checkpoints" if self.kept_variance == 1.0 else "lossy"
+        return "on its training checkpoints" if self.kept_variance == 1.0 and self._stored is None else "lossy"
 
     @property
     def kept_variance(self) -> float:
@@ -70,7 +72,7 @@ class PcaCodec:
         layout = weights.layout
         self._mean, self._basis = (part.to(layout.dtype).contiguous() for part in (found.mean, found.axes))
         self._scale = (found.deviations if self.whiten else torch.ones(rank)).to(layout.dtype)
-        self._kept, self._layout = torch.tensor(found.kept, dtype=torch.float64), layout
+        self._kept, self._layout, self._stored = torch.tensor(found.kept, dtype=torch.float64), layout, None
 
     def encode(self, weights: Weights) -> Tokens:
         require_encodable(self._layout, weights, self._name)
@@ -90,7 +92,7 @@ class PcaCodec:
     def tensors(self) -> dict[str, Tensor]:
         optional = {"scale": self._scale} if self.whiten else {}
         optional |= {"kept_variance": self._kept} if self.components is not None else {}
-        return {"mean": self._mean, "basis": self._basis, **optional}
+        return {"mean": self._mean, "basis": self._basis.to(self._stored or self._basis.dtype), **optional}
 
     def restore(self, tensors: Mapping[str, Tensor], layout: Layout) -> None:
         basis = tensors["basis"] if "basis" in tensors else torch.empty(0)
@@ -99,7 +101,8 @@ class PcaCodec:
         shapes |= {"scale": (rank,)} if self.whiten else {}
         shapes |= {"kept_variance": ()} if self.components is not None else {}
         require_shapes(tensors, shapes)
-        self._mean, self._basis, self._layout = tensors["mean"], basis, layout
+        self._mean, self._basis, self._layout = tensors["mean"], basis.to(layout.dtype), layout
+        self._stored = None if basis.dtype == layout.dtype else basis.dtype
         self._scale = tensors.get("scale", torch.ones(rank, dtype=layout.dtype))
         self._kept = tensors.get("kept_variance", self._kept)
 
