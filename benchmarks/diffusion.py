@@ -54,14 +54,9 @@ def zoo_folder(work: Path, name: str) -> Path:
 def build(name: str, work: Path, dataset: str) -> list[Row]:
     """Train one of the zoos."""
     changes = [f"name=zoo-{name}", f"dataset={dataset}", *ZOOS[name]]
-    started = time.perf_counter()
     run = run_pipeline(load_recipe(BASE, changes), zoo_folder(work, name), until="zoo", reporter=Progress(name))
-    return [{"kind": "zoo", "zoo": name, "changes": changes, "seconds": time.perf_counter() - started, **_size(run)}]
-
-
-def _size(run: RunFolder) -> Row:
     zoo = Zoo.open(run.zoo)
-    return {"runs": len(zoo.runs), "networks": len(zoo)}
+    return [{"kind": "zoo", "zoo": name, "changes": changes, "runs": len(zoo.runs), "networks": len(zoo)}]
 
 
 def conduct(name: str, experiment: Experiment, work: Path, dataset: str) -> list[Row]:

@@ -87,7 +87,7 @@ OF_COSINE = {"ddim": 20, "ddpm": 200, "dpm-solver": 20}
 PCA = _named("pca", canonical=True)
 # The recipe mnist-weight-population.
 STOCHASTIC = {**FLOW, **NEAR_NOISE, "sampler": "flow-sde", "steps": 200}
-MEMORY = _named("diffusion", **STOCHASTIC, denoiser="mlp", blocks=1, memory=2048)
+MEMORY = _named("diffusion", **STOCHASTIC, denoiser="mlp", blocks=1, memory=4096)
 
 _UNIT = _named("unit", canonical=True, width=None, standardise="position")
 _SINGLE = ("population.validation=0", "population.held_out=0", "evaluation.samples=16")
@@ -115,7 +115,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         (*_training(400, 32, average=0.98, precision="fp32"), *_SINGLE),
         OF_COSINE,
     ),
-    "mlp": Experiment("mlp", PCA, MEMORY, (*_training(16000, average=0.999), *POPULATION), OF_FLOW),
+    "mlp": Experiment("mlp", PCA, MEMORY, (*_training(12000, average=0.999), *POPULATION), OF_FLOW),
     "mlp-early": Experiment(  # stopped by validation runs
         "mlp",
         PCA,
