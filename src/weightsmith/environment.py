@@ -28,7 +28,9 @@ def describe_environment() -> dict[str, str | int]:
 
 def command_line() -> str:
     """The command that is running, as the user typed it, but of absolute paths only the last part."""
-    return " ".join("=".join(_last_part(part) for part in word.split("=")) for word in sys.argv)
+    module = getattr(sys.modules.get("__main__"), "__spec__", None)  # what `python -m` was told
+    words = sys.argv if module is None else [f"python -m {module.name.removesuffix('.__main__')}", *sys.argv[1:]]
+    return " ".join("=".join(_last_part(part) for part in word.split("=")) for word in words)
 
 
 def _processor() -> str:

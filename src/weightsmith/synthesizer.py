@@ -17,7 +17,7 @@ from weightsmith.errors import ArtifactError, BadInput
 from weightsmith.files import replacing_folder
 from weightsmith.generators import make_generator
 from weightsmith.hashed import read_sealed_json, write_sealed_json
-from weightsmith.interfaces import Codec, Condition, Generator, Given, Trajectory, said
+from weightsmith.interfaces import Codec, Condition, Exactness, Generator, Given, Trajectory, said
 from weightsmith.layout import Layout, Weights, layers_of
 from weightsmith.seeds import derive_seed
 from weightsmith.settings.options import OPTIONS, validate_options
@@ -158,14 +158,17 @@ class Synthesizer:
         folder = Path(folder)
         if folder.exists():
             raise BadInput(f"{folder} exists", "choose another folder, or delete it first")
-        tensors = {f"codec.{name}": value for name, value in self.codec.tensors().items()}
-        tensors |= {f"generator.{name}": value for name, value in self.generator.network.state_dict().items()}
+        codec, network = self.codec.tensors(), self.generator.network.state_dict()
         if compact:
-            tensors = {name: _compacted(value) for name, value in tensors.items()}
+            codec, network = ({k: _compacted(v) for k, v in part.items()} for part in (codec, network))
+        written = make_codec(self.codec_part.name, self.codec_part.options)
+        written.restore(codec, self.layout)  # what was rounded may be less exact
+        tensors = {f"codec.{name}": value for name, value in codec.items()}
+        tensors |= {f"generator.{name}": value for name, value in network.items()}
         with replacing_folder(folder) as temporary:
             digest = write_tensors(temporary / "model.safetensors", tensors)
             write_sealed_json(temporary / "config.json", self._config(digest))
-            (temporary / "README.md").write_text(self._card(), encoding="utf-8")
+            (temporary / "README.md").write_text(self._card(written.exactness), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, architecture: str | None = None) -> Synthesizer:
@@ -228,13 +231,13 @@ class Synthesizer:
             "provenance": dict(self.provenance),
         }
 
-    def _card(self) -> str:
+    def _card(self, exactness: Exactness) -> str:
         facts = "\n".join(f"* {key}: {value}" for key, value in self.provenance.items())
         return f"""# A weightsmith synthesizer
 
 Generates weights for `{self.architecture.name}` ({self.layout.parameters:,} parameters) with the
 `{self.generator_part.name}` generator on `{self.codec_part.name}` tokens: {self.dim} numbers a network,
-{said(self.codec.exactness)}.
+{said(exactness)}.
 
     from weightsmith import Synthesizer
     weights = Synthesizer.load("this folder").sample(4, seed=0)

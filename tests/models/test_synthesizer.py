@@ -98,6 +98,7 @@ def test_a_compact_one_is_half_as_large_nearly_the_same_and_says_what_it_lost(co
     before, after = (one.sample(3, seed=1).vectors for one in (made, loaded))
     assert 0 < float((after - before).norm() / before.norm()) < 0.02 or codec == "flat"
     assert loaded.codec.exactness == ("everywhere" if codec == "flat" else "lossy")
+    assert ("lossy" in (tmp_path / "compact" / "README.md").read_text()) == (codec != "flat")
     loaded.save(tmp_path / "again", compact=True)
     again = Synthesizer.load(tmp_path / "again")
     assert torch.equal(again.sample(3, seed=1).vectors, after)
