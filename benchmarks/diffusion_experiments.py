@@ -16,7 +16,7 @@ ZOOS: Mapping[str, Sequence[str]] = {
     "mlp": (MLP, "seed=4", "zoo.runs=500", "zoo.epochs=5", "zoo.weight_decay=1e-3"),
     "cnn": (CNN, "seed=5", "zoo.runs=48", "zoo.epochs=4"),
     "progress": (
-        *(MLP, "seed=6", "zoo.runs=24", "zoo.epochs=5", "zoo.capture_steps=40"),
+        *(MLP, "seed=6", "zoo.runs=16", "zoo.epochs=5", "zoo.capture_steps=40"),
         "vary.learning_rate={low: 1e-4, high: 2e-3, scale: log}",  # slow ones show low accuracies closely
     ),
 }
@@ -174,9 +174,9 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     ),
     "calibration": Experiment(
         "progress",
-        _named("pca", components=192),
-        _named("diffusion", **FLOW, denoiser="mlp", blocks=2, memory=1024, conditions="[accuracy]"),
-        (*_training(6000), *_FEW, *_ASKED),
+        _named("pca", components=128),
+        _named("diffusion", **FLOW, **NEAR_NOISE, denoiser="mlp", blocks=2, memory=4096, conditions="[accuracy]"),
+        (*_training(6000, average=0.999), *_FEW, *_ASKED),
     ),
 }
 
