@@ -80,7 +80,7 @@ def sample(
     if out is not None and out.is_dir() and any(out.iterdir()):
         raise BadInput(f"{out} is not empty", "choose a new folder with --out")
     loaded = Synthesizer.load(synthesizer_folder(synthesizer), architecture)
-    data = _made_with(loaded) if evaluate else None
+    data = _made_with(loaded, for_dataset) if evaluate else None
     wanted = {"accuracy": accuracy, "loss": loss, "dataset": for_dataset, "sampler": sampler, "guidance": guidance}
     asked: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
     asked |= _given(loaded, given or [], network)
@@ -111,6 +111,7 @@ def evaluate(
     dataset: Annotated[
         str | None, typer.Option(help="Data set; without it, that of the synthesizer, or mnist for checkpoints.")
     ] = None,
+    for_dataset: AskedData = None,
     architecture: Typed = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Samples to draw from a synthesizer.")] = 8,
     steps: Steps = None,
@@ -122,6 +123,8 @@ def evaluate(
         target = synthesizer_folder(target)
     if not target.exists():
         raise BadInput(f"{target} does not exist", "give a run, a synthesizer, a checkpoint file or a folder of them")
+    if for_dataset and not (target / "config.json").is_file():
+        raise BadInput(f"--for-dataset {for_dataset} asks a synthesizer, and {target} is none", "leave it out")
     if (target / "run.json").is_file():
         finish(target, "report", as_json)
         return
@@ -131,8 +134,9 @@ def evaluate(
 
     if (target / "config.json").is_file():
         loaded = Synthesizer.load(target, architecture)
-        data = load_dataset(dataset) if dataset else _made_with(loaded)
-        names, weights = [f"sample {i}" for i in range(n)], loaded.sample(n, steps=steps, seed=seed)
+        data = load_dataset(dataset) if dataset else _made_with(loaded, for_dataset)
+        asked = {"dataset": for_dataset} if for_dataset else {}
+        names, weights = [f"sample {i}" for i in range(n)], loaded.sample(n, steps=steps, seed=seed, **asked)
         _measure(names, weights, loaded.architecture, data, as_json)
         return
     paths = _checkpoint_paths(target)
@@ -167,11 +171,25 @@ def _checkpoints(paths: Sequence[Path], form: Any) -> tuple[list[str], Weights]:
     return [path.name for path in paths], form.layout.flatten(states)
 
 
-def _made_with(synthesizer: Synthesizer) -> Dataset:
-    """The data that a synthesizer was made with. Raises `BadInput` when it does not say, or they have changed."""
+def _made_with(synthesizer: Synthesizer, asked: str | None) -> Dataset:
+    """The data that a synthesizer was made with, of several those that are asked for.
+
+    Raises `BadInput` when it does not say, or they have changed, or none of several is asked for.
+    """
     from weightsmith.datasets import DatasetRequest, load_dataset
 
-    wanted, fingerprint = (synthesizer.provenance.get(key) for key in ("data set", "data set fingerprint"))
+    origin = synthesizer.provenance
+    several = origin.get("data sets")
+    if isinstance(several, list):
+        known = {one["data set"]["name"]: one for one in several}
+        if asked not in known:
+            what = "none is asked for" if asked is None else f"{asked!r} is none of them"
+            raise BadInput(
+                f"the synthesizer was made with several data sets, and {what}",
+                f"ask for one of {', '.join(known)} with --for-dataset",
+            )
+        origin = known[asked]
+    wanted, fingerprint = origin.get("data set"), origin.get("data set fingerprint")
     if not isinstance(wanted, dict):
         raise BadInput("the synthesizer does not say which data set it was made with", "name one with --dataset")
     found = load_dataset(DatasetRequest(**wanted))

@@ -69,13 +69,13 @@ class Bench:
     def distance(self) -> NetworkDistance:
         return NetworkDistance.of(self.module, self.run.dataset)
 
-    def record(self, unit: str, unit_size: int, fact: Fact) -> Record:
-        """A fact with what it was measured on, by which command and where."""
-        dataset, test = self.run.dataset, self.run.dataset.test
+    def record(self, unit: str, unit_size: int, fact: Fact, data: str | None = None) -> Record:
+        """A fact with what it was measured on (one of several data sets by its name), by which command and where."""
+        dataset = self.run.dataset if data is None else self.run.datasets[data]
         measured_on = {
-            "dataset": dataset.name,
+            "dataset": dataset.name if data is None else data,
             "split": "test",
-            "images": len(test.images),
+            "images": len(dataset.test.images),
             "fingerprint": dataset.fingerprint,
             "precision": self.settings.precision,
             "distance": self.distance.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -107,8 +107,16 @@ class RunFolder:
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The run's data. Raises `BadInput` when they are not what the run was made with."""
+        """The run's data, the first of several. Raises `BadInput` when they are not what the run was made with."""
         return self._checked(requests_of(self.recipe)[0], self._manifest(self.path)["dataset"])
+
+    @cached_property
+    def datasets(self) -> dict[str, Dataset]:
+        """The run's data sets by the names in its recipe, which are distinct where a generator is told them.
+
+        Raises `BadInput` when any is not what the run was made with.
+        """
+        return {requests_of(self.recipe)[0].name: self.dataset} | {one.name: data for one, data in self._varied()}
 
     @property
     def architecture(self) -> Architecture:
@@ -124,9 +132,14 @@ class RunFolder:
     def require_same_data(self) -> None:
         """Raise `BadInput` when any of the data sets is not what the run was made with."""
         _ = self.dataset
+        for _ in self._varied():
+            pass
+
+    def _varied(self) -> Iterator[tuple[DatasetRequest, Dataset]]:
+        """The data sets beside the first, one at a time."""
         varied = self._manifest(self.path).get("varied datasets", [])
         for request, fingerprint in zip(requests_of(self.recipe)[1:], varied, strict=True):
-            self._checked(request, fingerprint)
+            yield request, self._checked(request, fingerprint)
 
     def _checked(self, request: DatasetRequest, fingerprint: str) -> Dataset:
         dataset = load_dataset(request)

@@ -22,9 +22,10 @@ from weightsmith.ensemble import (
     measure_rate,
     worth_trying,
 )
+from weightsmith.errors import BadInput
 from weightsmith.interruption import check_interrupted
 from weightsmith.seeds import derive_seed
-from weightsmith.settings.recipe import Recipe, ZooSettings
+from weightsmith.settings.recipe import Recipe, ZooSettings, told_datasets
 from weightsmith.settings.sections import DatasetSettings
 from weightsmith.settings.vary import settings_of_run
 from weightsmith.zoo.tasks import GroupTask, RunSpec, group_runs
@@ -43,6 +44,20 @@ def request_of(recipe: Recipe, dataset: DatasetSettings | None = None) -> Datase
 def requests_of(recipe: Recipe) -> list[DatasetRequest]:
     """Every data set that a recipe's zoo may draw, each once."""
     return list(dict.fromkeys(request_of(recipe, one) for one in recipe.vary.dataset or [recipe.dataset]))
+
+
+def require_one_shape(recipe: Recipe) -> None:
+    """Raise `BadInput` where a generator is told data sets that no one architecture reads: of other images, classes."""
+    if len(told_datasets(recipe)) < 2:
+        return
+    first, *others = [(request.name, load_dataset(request)) for request in requests_of(recipe)]
+    for name, data in others:
+        if (data.input_shape, data.classes) != (first[1].input_shape, first[1].classes):
+            raise BadInput(
+                f"data set {name!r} has images {list(data.input_shape)} of {data.classes} classes, and {first[0]!r} "
+                f"has images {list(first[1].input_shape)} of {first[1].classes}: one architecture cannot read both",
+                "resize all to one image_size in vary.dataset, and choose data sets of equally many classes",
+            )
 
 
 @dataclass(frozen=True)

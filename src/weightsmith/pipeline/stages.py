@@ -13,6 +13,7 @@ from weightsmith.engines.local import LocalEngine
 from weightsmith.environment import command_line
 from weightsmith.files import exclusive_lock
 from weightsmith.pipeline.folder import RunFolder
+from weightsmith.pipeline.planning import require_one_shape
 from weightsmith.pipeline.units import measure
 from weightsmith.report import report_of
 from weightsmith.reporter import Reporter, Silent
@@ -115,6 +116,7 @@ def run_pipeline(
     """
     if until != "zoo":
         require_one_form(recipe)
+        require_one_shape(recipe)
     reporter = reporter or Silent()
     run = RunFolder.prepare(Path(folder), recipe, reporter.note)
     complete(run, until=until, reporter=reporter, engine=engine)

@@ -15,10 +15,14 @@ from weightsmith.reporter import Reporter
 
 @dataclass(frozen=True)
 class Unit:
-    """A piece of the evaluation whose records are written together."""
+    """A piece of the evaluation whose records are written together.
+
+    `dataset`: the name of the one whose test images it is measured on; the run's own, without.
+    """
 
     name: str
     measure: Callable[[], Iterator[Fact]]
+    dataset: str | None = None
 
 
 def measure(run: RunFolder, units: Callable[[Bench], Iterable[Unit]], reporter: Reporter) -> None:
@@ -33,7 +37,7 @@ def measure(run: RunFolder, units: Callable[[Bench], Iterable[Unit]], reporter: 
     for unit in missing:
         check_interrupted()
         facts = list(unit.measure())
-        log.append([bench.record(unit.name, len(facts), fact).to_json() for fact in facts])
+        log.append([bench.record(unit.name, len(facts), fact, unit.dataset).to_json() for fact in facts])
         reporter.advance(unit.name)
 
 

@@ -146,7 +146,10 @@ class DiffusionOptions(Options):
     conditions: list[Annotated[Literal["accuracy", "loss"], BeforeValidator(read_text)]] = Field(
         default=[], description="Measures of a network that can be asked for."
     )
-    datasets: Names = Field(default=[], description="Data sets that can be asked for, by name; none is no condition.")
+    datasets: Names = Field(
+        default=[],
+        description="Data sets that can be asked for, by name; none is no condition. All that vary.dataset names.",
+    )
     architectures: Names = Field(default=[], description="Architectures that can be asked for, by name.")
     given: Truth = Field(default=False, description="Whether it learns to fill in some tensors given the others.")
     times: Annotated[Literal["uniform", "logit-normal"], BeforeValidator(read_text)] = Field(

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from weightsmith.datasets import Split
+from weightsmith.datasets import Dataset, Split
 from weightsmith.ensemble import Evaluation, choose_precision, evaluate, recalibrated
 from weightsmith.evaluation.copying import data_copying_score, dispersion_ratio
 from weightsmith.evaluation.distance import NetworkDistance
@@ -41,10 +41,18 @@ class Measured:
 
 
 class Audit:
-    """The training and held-out networks of a member, which samples and baselines are compared with."""
+    """The training and held-out networks of a member, which samples and baselines are compared with.
+
+    A member of one data set is measured on its images, any other on those of the run.
+    """
 
     def __init__(self, bench: Bench, member: Member) -> None:
         self.bench, self.member = bench, member
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        run, name = self.bench.run, self.member.dataset
+        return run.dataset if name is None else run.datasets[name]
 
     @cached_property
     def module(self) -> torch.nn.Module:
@@ -52,7 +60,7 @@ class Audit:
 
     @cached_property
     def distance(self) -> NetworkDistance:
-        return NetworkDistance.of(self.module, self.bench.run.dataset)
+        return NetworkDistance.of(self.module, self.dataset)
 
     @cached_property
     def synthesizer(self) -> Synthesizer:
@@ -81,7 +89,7 @@ class Audit:
 
     def measured(self, weights: Weights, complete: bool = False) -> Measured:
         """Networks on the test images; `complete`: their running statistics as the recipe says, where they have any."""
-        bench, data = self.bench, self.bench.run.dataset
+        bench, data = self.bench, self.dataset
         if complete and bench.run.recipe.population.statistics == "recalibrated":
             weights = recalibrated(self.module, weights, data.train, device=bench.device)
         evaluations = self._evaluated(weights, data.test)
@@ -91,7 +99,7 @@ class Audit:
 
     def validation_accuracies(self, weights: Weights) -> list[float]:
         """Accuracies on validation images, by which something may be chosen; 0 for outputs that are not finite."""
-        return [self.accuracy(one) or 0.0 for one in self._evaluated(weights, self.bench.run.dataset.validation)]
+        return [self.accuracy(one) or 0.0 for one in self._evaluated(weights, self.dataset.validation)]
 
     def _evaluated(self, weights: Weights, split: Split) -> list[Evaluation]:
         settings, device = self.bench.settings, self.bench.device

@@ -23,7 +23,7 @@ def given_facts(audit: Audit, layer: str) -> Iterator[Fact]:
     rest = [name for name in layers_of(synthesizer.layout) if name != layer]
     seed = derive_seed(bench.run.recipe.seed, "given", layer)
     canonical = synthesizer.canonical(held_out)
-    generated = synthesizer.sample(len(held_out), given=held_out, layers=rest, seed=seed)
+    generated = synthesizer.sample(len(held_out), given=held_out, layers=rest, seed=seed, **audit.member.asked)
     training = synthesizer.canonical(audit.member.read(bench.zoo, "train", finals=True))
     best = Weights.concatenate([_best_layer(audit, one, training, layer) for one in canonical])
     found = [audit.measured(weights, complete=True).evaluations for weights in (generated, best, canonical)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from weightsmith.pipeline.population.given import given_facts
 from weightsmith.pipeline.population.members import members_of
 from weightsmith.pipeline.units import Unit
 from weightsmith.seeds import derive_seed
+from weightsmith.settings.recipe import told_datasets
 from weightsmith.synthesizer import Synthesizer
 from weightsmith.zoo import RowInfo, Zoo
 
@@ -26,24 +27,30 @@ RATE_SECONDS = 2.0  # sampling is repeated for so long, after once for nothing
 
 
 def units(bench: Bench) -> Iterator[Unit]:
-    """Everything that is measured of a population experiment."""
-    recipe = bench.run.recipe
+    """Everything that is measured of a population experiment, of every member and data set apart."""
     for member in members_of(bench.run, bench.zoo):
-        audit = Audit(bench, member)
-        yield Unit(f"{member.name}: real networks", partial(_real, audit))
-        for budget in recipe.training.budgets:
-            yield Unit(f"{member.name}: {budget}", partial(_generated, audit, budget))
-        headline = recipe.training.headline
-        for sampler, steps in recipe.evaluation.samplers.items():
-            yield Unit(f"{member.name}: {sampler}", partial(_sampled, audit, headline, sampler, steps))
-        if not member.is_single:
-            yield Unit(f"{member.name}: baselines", partial(_baselines, audit))
-        if recipe.evaluation.wanted:
-            yield Unit(f"{member.name}: by accuracy", partial(_wanted, audit))
-        if recipe.evaluation.given and member.finals["held_out"]:
-            for layer in layers_of(member.architecture.layout):
-                yield Unit(f"{member.name}: {layer} given the rest", partial(given_facts, audit, layer))
-        yield Unit(f"{member.name}: weights", partial(_pictures, audit))
+        for i, share in enumerate(member.shares(told_datasets(bench.run.recipe))):
+            audit = Audit(bench, share)
+            for name, measure in _pieces(audit, member.name if i == 0 else None):
+                yield Unit(f"{share.name}: {name}", measure, share.dataset)
+
+
+def _pieces(audit: Audit, costs: str | None) -> Iterator[tuple[str, Callable[[], Iterator[Fact]]]]:
+    """What is measured against one audit, by name; `costs`: the member whose training is recorded on the way."""
+    recipe, member = audit.bench.run.recipe, audit.member
+    yield "real networks", partial(_real, audit)
+    for budget in recipe.training.budgets:
+        yield budget, partial(_generated, audit, budget, costs)
+    for sampler, steps in recipe.evaluation.samplers.items():
+        yield sampler, partial(_sampled, audit, recipe.training.headline, sampler, steps)
+    if not member.is_single:
+        yield "baselines", partial(_baselines, audit)
+    if recipe.evaluation.wanted:
+        yield "by accuracy", partial(_wanted, audit)
+    if recipe.evaluation.given and member.finals["held_out"]:
+        for layer in layers_of(member.architecture.layout):
+            yield f"{layer} given the rest", partial(given_facts, audit, layer)
+    yield "weights", partial(_pictures, audit)
 
 
 def _real(audit: Audit) -> Iterator[Fact]:
@@ -56,8 +63,11 @@ def _real(audit: Audit) -> Iterator[Fact]:
     yield from audit.facts("reconstructed", "", audit.measured(decoded, complete=True))
 
 
-def _generated(audit: Audit, budget: str) -> Iterator[Fact]:
-    """Unselected samples of one budget, as its generator samples by itself; the headline's are kept as a zoo."""
+def _generated(audit: Audit, budget: str, costs: str | None) -> Iterator[Fact]:
+    """Unselected samples of one budget, as its generator samples by itself; the headline's are kept as a zoo.
+
+    And what the generator cost, as a fact of the member `costs`.
+    """
     synthesizer = audit.synthesizer_of(budget)
     weights = _sample(audit, synthesizer)
     found = audit.measured(weights, complete=True)
@@ -65,6 +75,12 @@ def _generated(audit: Audit, budget: str) -> Iterator[Fact]:
     if budget == audit.bench.run.recipe.training.headline:
         _keep(audit, budget, found.weights, facts)
     yield from facts
+    if costs is not None:
+        yield _cost(audit, synthesizer, costs, budget)
+
+
+def _cost(audit: Audit, synthesizer: Synthesizer, member: str, budget: str) -> Fact:
+    """How a generator was trained, and how fast it samples."""
     origin = synthesizer.provenance
     numbers = {name: origin.get(name) for name in ("loss", "updates", "epochs", "seconds", "validation_loss")}
     parameters = sum(p.numel() for p in synthesizer.generator.network.parameters())
@@ -78,7 +94,7 @@ def _generated(audit: Audit, budget: str) -> Iterator[Fact]:
         "token_dim": space.dim,
     }
     metrics = {**numbers, "parameters": parameters, "samples_per_second": rate}
-    yield Fact("training", {"member": audit.member.name, "budget": budget}, metrics, details)
+    return Fact("training", {"member": member, "budget": budget}, metrics, details)
 
 
 def _sampled(audit: Audit, budget: str, sampler: str, steps: int) -> Iterator[Fact]:
@@ -89,17 +105,17 @@ def _sampled(audit: Audit, budget: str, sampler: str, steps: int) -> Iterator[Fa
 
 
 def _sample(audit: Audit, synthesizer: Synthesizer, **how: Any) -> Weights:
-    settings, seed = audit.bench.settings, audit.bench.run.recipe.seed
-    return synthesizer.sample(settings.samples, seed=derive_seed(seed, "samples", audit.member.number), **how)
+    settings, seed = audit.bench.settings, derive_seed(audit.bench.run.recipe.seed, "samples", audit.member.number)
+    return synthesizer.sample(settings.samples, seed=seed, **audit.member.asked, **how)
 
 
 def _rate(audit: Audit, synthesizer: Synthesizer) -> float:
     """Networks a second, decoding included, as the generator samples by itself."""
-    count = audit.bench.settings.samples
-    synthesizer.sample(count, seed=0)
+    count, asked = audit.bench.settings.samples, audit.member.asked
+    synthesizer.sample(count, seed=0, **asked)
     done, started = 0, time.perf_counter()
     while done == 0 or time.perf_counter() - started < RATE_SECONDS:
-        synthesizer.sample(count, seed=done)
+        synthesizer.sample(count, seed=done, **asked)
         done += count
     return done / (time.perf_counter() - started)
 
@@ -120,7 +136,8 @@ def _wanted(audit: Audit) -> Iterator[Fact]:
     least, most = min(accuracies) if low is None else low, max(accuracies) if high is None else high
     wanted = torch.linspace(least, most, audit.bench.settings.wanted)
     seed = derive_seed(audit.bench.run.recipe.seed, "wanted", audit.member.number)
-    found = audit.measured(audit.synthesizer.sample(len(wanted), accuracy=wanted, seed=seed), complete=True)
+    samples = audit.synthesizer.sample(len(wanted), accuracy=wanted, seed=seed, **audit.member.asked)
+    found = audit.measured(samples, complete=True)
     for i, (asked, evaluation) in enumerate(zip(wanted.tolist(), found.evaluations, strict=True)):
         subject = {"member": audit.member.name, "sample": i}
         yield Fact("wanted", subject, {"wanted": asked, "accuracy": audit.accuracy(evaluation)})
@@ -138,6 +155,8 @@ def _keep(audit: Audit, budget: str, weights: Weights, facts: list[Fact]) -> Non
         "synthesizer": str(synthesizer),
         "measured_on": "test",
     }
+    if member.dataset is not None:
+        provenance["dataset"] = {"name": member.dataset, "fingerprint": audit.dataset.fingerprint}
     with Zoo.writer(run.samples) as writer:
         rows = [RowInfo(f"{member.name}, sample {i}", 0, i, metrics) for i, metrics in enumerate(numbers)]
         missing = [i for i, row in enumerate(rows) if row.run not in writer.zoo.runs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -23,10 +23,10 @@ from weightsmith.pipeline.planning import requests_of
 from weightsmith.pipeline.population.members import Member, members_of
 from weightsmith.reporter import Reporter
 from weightsmith.seeds import derive_seed
-from weightsmith.settings.recipe import TrainingSettings
+from weightsmith.settings.recipe import TrainingSettings, told_datasets
 from weightsmith.synthesizer import Part, Synthesizer
 from weightsmith.training import LoopSettings, Monitor, Trainer, TrainingProgress
-from weightsmith.zoo import Row, Zoo
+from weightsmith.zoo import Zoo
 
 FLOOR = 0.05  # of the step size, at the end of a cosine
 MONITOR_EVERY = 10  # epochs
@@ -57,14 +57,14 @@ def _train(run: RunFolder, zoo: Zoo, member: Member, reporter: Reporter) -> None
     weights = member.read(zoo, "train")
     synthesizer = Synthesizer.fit(weights, member.architecture, codec, generator, derive_seed(seed, "generator"))
     network: Any = synthesizer.generator.network
-    columns = _columns(network, member.parts["train"])
+    columns = _columns(network, member, "train")
     network.conditions.observe({name: column for name, column in columns.items() if column.is_floating_point()})
     examples = {VALUES: synthesizer.codec.encode(weights).values, **columns}
     del weights
     validation = None
     if member.parts["validation"] and settings.validate_every:
-        rows = member.parts["validation"]
-        validation = {VALUES: synthesizer.codec.encode(zoo.read(rows)).values, **_columns(network, rows)}
+        tokens = synthesizer.codec.encode(member.read(zoo, "validation"))
+        validation = {VALUES: tokens.values, **_columns(network, member, "validation")}
     network.to(device)
     log, state = MetricsLog(run.metrics), run.training_state(member.number)
 
@@ -84,7 +84,7 @@ def _train(run: RunFolder, zoo: Zoo, member: Member, reporter: Reporter) -> None
         check_interrupted,
         loop_settings(settings),
         None if validation is None else _on(validation, device),
-        {} if member.is_single else {"dispersion": _collapse_alarm(examples[VALUES], derive_seed(seed, "alarm"))},
+        _alarms(run, member, examples[VALUES], derive_seed(seed, "alarm")),
         lambda text: reporter.note(f"{member.name}: {text}"),
     )
     with contextlib.closing(log):
@@ -121,7 +121,19 @@ def loop_settings(settings: TrainingSettings) -> LoopSettings:
     )
 
 
-def _collapse_alarm(training: Tensor, seed: int) -> Monitor:
+def _alarms(run: RunFolder, member: Member, training: Tensor, seed: int) -> dict[str, Monitor]:
+    """One alarm, or one for every data set that is told apart; none where one network of each was learned."""
+    learned = [member.learned[row.run] for row in member.parts["train"]]
+    alarms = {}
+    for share in member.shares(told_datasets(run.recipe)):
+        if not share.is_single:
+            own = torch.tensor([share.dataset in (None, name) for name in learned])
+            name = "dispersion" if share.dataset is None else f"dispersion on {share.dataset}"
+            alarms[name] = _collapse_alarm(training[own.to(training.device)], Condition(dataset=share.dataset), seed)
+    return alarms
+
+
+def _collapse_alarm(training: Tensor, condition: Condition, seed: int) -> Monitor:
     """Warns where samples lie far closer to one another than the training networks do, both as tokens.
 
     It looks at no image: it is the mean distance over pairs of samples, over that of pairs of training networks.
@@ -130,7 +142,7 @@ def _collapse_alarm(training: Tensor, seed: int) -> Monitor:
     real = torch.pdist(some.flatten(1).float()).mean()
 
     def look(generator: Any, progress: TrainingProgress) -> dict[str, float | str]:
-        samples = generator.sample(WATCHED, Condition(), torch.Generator().manual_seed(seed)).final.values
+        samples = generator.sample(WATCHED, condition, torch.Generator().manual_seed(seed)).final.values
         ratio = float(torch.pdist(samples.flatten(1).float().cpu()).mean() / real)
         if ratio >= COLLAPSED:
             return {"ratio": ratio}
@@ -143,11 +155,12 @@ def _on(examples: Mapping[str, Tensor] | None, device: torch.device) -> dict[str
     return {name: value.to(device) for name, value in (examples or {}).items()}
 
 
-def _columns(network: Any, rows: Sequence[Row]) -> dict[str, Tensor]:
-    """What is stated of each network for the conditions that the generator is trained with.
+def _columns(network: Any, member: Member, part: str) -> dict[str, Tensor]:
+    """What is stated of each network of a part for the conditions that the generator is trained with.
 
     Raises `BadInput` when no row states one of them.
     """
+    rows = member.parts[part]
     columns: dict[str, Tensor] = {}
     for name in sorted(network.conditions.names):
         if name in network.conditions.continuous:
@@ -155,7 +168,7 @@ def _columns(network: Any, rows: Sequence[Row]) -> dict[str, Tensor]:
             column = torch.tensor([float("nan") if value is None else float(value) for value in stated])
             known = not bool(column.isnan().all())
         else:
-            named = [row.extra.get(name) for row in rows]
+            named = [member.learned[row.run] if name == "dataset" else row.extra.get(name) for row in rows]
             column = network.conditions.columns({name: named})[name]
             known = bool((column >= 0).any())
         if not known:
@@ -169,8 +182,7 @@ def _origin(run: RunFolder, member: Member, trainer: Trainer) -> dict[str, Any]:
     return {
         "recipe": run.recipe.name,
         "trained on": f"{len(rows)} networks of {len({row.run for row in rows})} runs",
-        "data set": asdict(requests_of(run.recipe)[0]),
-        "data set fingerprint": run.dataset.fingerprint,
+        **_learned_from(run),
         "epochs": progress.epoch,
         "updates": progress.updates,
         "loss": progress.loss if math.isfinite(progress.loss) else None,
@@ -178,3 +190,12 @@ def _origin(run: RunFolder, member: Member, trainer: Trainer) -> dict[str, Any]:
         "seconds": progress.seconds,
         "command": command_line(),
     }
+
+
+def _learned_from(run: RunFolder) -> dict[str, Any]:
+    """The run's data set, or all those that the generator is told apart."""
+    each = [
+        {"data set": asdict(one), "data set fingerprint": run.datasets[one.name].fingerprint}
+        for one in requests_of(run.recipe)
+    ]
+    return {"data sets": each} if len(told_datasets(run.recipe)) > 1 else each[0]

@@ -44,7 +44,7 @@ def write_report(records: Path, page: Path, plots: Path, name: str, headline: st
     if summary.wanted:
         figures["wanted"] = wanted_figure(summary)
     pictures = {
-        f"weights-{record.subject['member']}": histograms_figure(record.details["layers"])
+        f"weights-{_file_name(record.subject['member'])}": histograms_figure(record.details["layers"])
         for record in found
         if record.kind == "histograms"
     }
@@ -65,5 +65,14 @@ def _introduction(summary: Summary) -> str:
         f"{html.escape(row['member'])}"
         for row in {row["member"]: row for row in summary.training}.values()
     )
-    return f"""<p>Measured on the {where["images"]:,} test images of <b>{html.escape(str(where["dataset"]))}</b>
+    data = ", ".join(
+        f"the {images:,} test images of <b>{html.escape(str(name))}</b>" for name, images in summary.images.items()
+    )
+    own = ", each network on those of the data set that it is for" if len(summary.images) > 1 else ""
+    return f"""<p>Measured on {data}{own}
 ({html.escape(str(where["precision"]))}). Generators: {models}.</p>"""
+
+
+def _file_name(member: str) -> str:
+    """A member may be named by the path of a data set; a picture's name is none."""
+    return member.replace("/", "_").replace("\\", "_")

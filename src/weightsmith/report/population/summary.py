@@ -21,7 +21,7 @@ class Summary:
 
     `accuracy_mean`, `_std`, `_min` are over the networks of the set; the rest is from its audit, `None` where it was
     not measured. `wanted`: one row a network that was asked for by accuracy. `given`: one row a layer. `training`: one
-    row a generator.
+    row a generator. `images`: how many test images of each data set the networks were measured on.
     """
 
     sets: Rows
@@ -29,6 +29,7 @@ class Summary:
     given: Rows
     training: Rows
     measured_on: Mapping[str, Any]
+    images: Mapping[str, int]
     members: Sequence[str]
 
     def of(self, member: str, set: str, name: str | None = None) -> dict[str, Any] | None:
@@ -80,6 +81,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         given=_given(records),
         training=_plain(records, "training"),
         measured_on=next(record.measured_on for record in records if record.kind == "network"),
+        images={r.measured_on["dataset"]: r.measured_on["images"] for r in records if r.kind == "network"},
         members=members,
     )
 
