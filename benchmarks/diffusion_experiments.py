@@ -152,7 +152,17 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         _named("diffusion", **STOCHASTIC, denoiser="mlp", width=192, blocks=1, memory=512),
         (*_training(4000), "population.train=64", "evaluation.samples=256"),
     ),
-    "given": Experiment(
+    "given": Experiment(  # in one step from pure noise: what is to be expected, given the rest
+        "mlp",
+        _UNIT,
+        _named(
+            "diffusion",
+            **{**FLOW, "steps": 1},
+            **{"times": "logit-normal", "times_location": 4, "denoiser": "transformer", "width": 128, "given": True},
+        ),
+        (*_training(2000, 32), *POPULATION, "evaluation.given=50"),
+    ),
+    "unit": Experiment(  # the same tokens, walked from noise to networks
         "mlp",
         _UNIT,
         _named("diffusion", **FLOW, denoiser="transformer", width=128, given=True),
