@@ -60,6 +60,7 @@ def _sets(name: str, rows: Sequence[Row]) -> str:
 
 def _given(rows: Sequence[Row]) -> str:
     head = (
+        "experiment",
         "layer generated",
         "networks",
         "accuracy %",
@@ -69,6 +70,7 @@ def _given(rows: Sequence[Row]) -> str:
     )
     body = [
         (
+            row["experiment"],
             f"`{row['layer']}`",
             str(row["networks"]),
             *(_percent(row[key]) for key in ("accuracy", "best_training_accuracy", "own_accuracy")),
