@@ -120,31 +120,35 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         "mlp",
         PCA,
         MEMORY,
-        (*_training(3000, validate_every=1), *_STOPPED),
+        (*_training(1500, validate_every=1), *_STOPPED),
     ),
     "mlp-perceptron": Experiment(  # without the memory
-        "mlp", PCA, _named("diffusion", **FLOW, **NEAR_NOISE, denoiser="mlp", blocks=2), (*_training(4000), *POPULATION)
+        "mlp", PCA, _named("diffusion", **FLOW, **NEAR_NOISE, denoiser="mlp", blocks=2), (*_training(3000), *POPULATION)
     ),
     "mlp-cosine": Experiment(
-        "mlp", PCA, _named("diffusion", **COSINE, denoiser="mlp"), (*_training(4000), *POPULATION), OF_COSINE
+        "mlp",
+        PCA,
+        _named("diffusion", **COSINE, denoiser="mlp", blocks=1, memory=4096),
+        (*_training(2000), *POPULATION),
+        OF_COSINE,
     ),
     "mlp-flat": Experiment(
         "mlp",
         _named("flat", canonical=True),
         _named("diffusion", **FLOW, denoiser="mlp"),
-        (*_training(1500, 128), *POPULATION),
+        (*_training(600, 128), *POPULATION),
     ),
     "mlp-autoencoder": Experiment(
         "mlp",
         _named("autoencoder", canonical=True, width=None, latent=64),
         _named("diffusion", **FLOW, denoiser="mlp"),
-        (*_training(1500, 128), *POPULATION),
+        (*_training(1000, 128), *POPULATION),
     ),
     "mlp-span": Experiment(
         "mlp",
         _named("span", canonical=True),
         _named("diffusion", **FLOW, denoiser="mlp"),
-        (*_training(1500), *POPULATION),
+        (*_training(1000), *POPULATION),
     ),
     "shipped": Experiment(  # what `benchmarks.pretrained` makes compact
         "mlp",
@@ -174,13 +178,6 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         _named("diffusion", **FLOW, denoiser="mlp", width=256, blocks=1, memory=256),
         (*_training(3000), *_FEW),
         OF_FLOW,
-    ),
-    "cnn-cosine": Experiment(
-        "cnn",
-        PCA,
-        _named("diffusion", **COSINE, denoiser="mlp", width=256, blocks=1, memory=256),
-        (*_training(3000), *_FEW),
-        OF_COSINE,
     ),
     "calibration": Experiment(
         "progress",
