@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from weightsmith.errors import BadInput
-from weightsmith.settings.registry import CODECS, EXPERIMENTS, GENERATORS, nearest
+from weightsmith.settings.registry import CODECS, GENERATORS, nearest
 from weightsmith.settings.scalars import Integer, Number, Text, Truth, read_mapping, refuse
 from weightsmith.settings.sections import (
     ArchitectureSettings,
@@ -205,20 +204,3 @@ def section(name: str) -> type[Settings] | None:
     """The model of a section of `Recipe`, or None for a single value or an unknown name."""
     found = Recipe.model_fields[name].annotation if name in Recipe.model_fields else None
     return found if isinstance(found, type) and issubclass(found, Settings) else None
-
-
-def require_one_form(recipe: Recipe) -> None:
-    """Raise `BadInput` for a recipe that varies what its generators hold fixed.
-
-    Along a trajectory that is architecture and data set; over a population every architecture has a generator of its
-    own, and the data set is held fixed.
-    """
-    fixed: tuple[str, ...] = ("dataset", "architecture", "options")
-    if EXPERIMENTS[recipe.generator.name] == "population":
-        fixed = ("dataset",)
-    mixed = [name for name in fixed if name in recipe.vary.named]
-    if mixed:
-        raise BadInput(
-            f"recipe {recipe.name!r} varies {', '.join(mixed)}, which {recipe.generator.name} generators hold fixed",
-            "build its zoo with `weightsmith zoo build`, or give a recipe that does not vary them",
-        )

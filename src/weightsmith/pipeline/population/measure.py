@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 
 from weightsmith.evaluation.histograms import weight_histograms
+from weightsmith.evaluation.nearest import sound_networks
 from weightsmith.interfaces import Condition
 from weightsmith.layout import Weights, layers_of
 from weightsmith.pipeline.bench import Bench, Fact
@@ -22,28 +24,39 @@ from weightsmith.seeds import derive_seed
 from weightsmith.synthesizer import Synthesizer
 from weightsmith.zoo import RowInfo, Zoo
 
+Measure = Callable[[], Iterator[Fact]]
 RATE_SECONDS = 2.0  # sampling is repeated for so long, after once for nothing
 
 
 def units(bench: Bench) -> Iterator[Unit]:
     """Everything that is measured of a population experiment."""
-    recipe = bench.run.recipe
     for member in members_of(bench.run, bench.zoo):
         audit = Audit(bench, member)
-        yield Unit(f"{member.name}: real networks", partial(_real, audit))
-        for budget in recipe.training.budgets:
-            yield Unit(f"{member.name}: {budget}", partial(_generated, audit, budget))
-        headline = recipe.training.headline
-        for sampler, steps in recipe.evaluation.samplers.items():
-            yield Unit(f"{member.name}: {sampler}", partial(_sampled, audit, headline, sampler, steps))
-        if not member.is_single:
-            yield Unit(f"{member.name}: baselines", partial(_baselines, audit))
-        if recipe.evaluation.wanted:
-            yield Unit(f"{member.name}: by accuracy", partial(_wanted, audit))
-        if recipe.evaluation.given and member.finals["held_out"]:
-            for layer in layers_of(member.architecture.layout):
-                yield Unit(f"{member.name}: {layer} given the rest", partial(given_facts, audit, layer))
-        yield Unit(f"{member.name}: weights", partial(_pictures, audit))
+        for name, measured in _measures(audit):
+            yield Unit(f"{member.name}: {name}", partial(_by_its_distance, audit, measured))
+
+
+def _by_its_distance(audit: Audit, measured: Measure) -> Iterator[Fact]:
+    """The facts with the distance of the member's architecture, which need not be the recipe's."""
+    for fact in measured():
+        yield replace(fact, distance=audit.distance.name)
+
+
+def _measures(audit: Audit) -> Iterator[tuple[str, Measure]]:
+    recipe, member = audit.bench.run.recipe, audit.member
+    yield "real networks", partial(_real, audit)
+    for budget in recipe.training.budgets:
+        yield budget, partial(_generated, audit, budget)
+    for sampler, steps in recipe.evaluation.samplers.items():
+        yield sampler, partial(_sampled, audit, recipe.training.headline, sampler, steps)
+    if not member.is_single:
+        yield "baselines", partial(_baselines, audit)
+    if recipe.evaluation.wanted:
+        yield "by accuracy", partial(_wanted, audit)
+    if recipe.evaluation.given and member.finals["held_out"]:
+        for layer in layers_of(member.architecture.layout):
+            yield f"{layer} given the rest", partial(given_facts, audit, layer)
+    yield "weights", partial(_pictures, audit)
 
 
 def _real(audit: Audit) -> Iterator[Fact]:
@@ -70,7 +83,14 @@ def _generated(audit: Audit, budget: str) -> Iterator[Fact]:
     parameters = sum(p.numel() for p in synthesizer.generator.network.parameters())
     rate = _rate(audit, synthesizer)
     space = synthesizer.codec.space()
+    member = audit.member
     details = {
+        "architecture": {"name": member.architecture.name, "options": dict(member.architecture.options)},
+        "network_parameters": synthesizer.layout.parameters,
+        "parts": {
+            part: {"runs": len(member.finals[part]), "networks": len(rows)} for part, rows in member.parts.items()
+        },
+        "options": dict(synthesizer.generator_part.options),
         "codec": synthesizer.codec_part.name,
         "exactness": synthesizer.codec.exactness,
         "generator": synthesizer.generator_part.name,
@@ -140,7 +160,8 @@ def _keep(audit: Audit, budget: str, weights: Weights, facts: list[Fact]) -> Non
     }
     with Zoo.writer(run.samples) as writer:
         rows = [RowInfo(f"{member.name}, sample {i}", 0, i, metrics) for i, metrics in enumerate(numbers)]
-        missing = [i for i, row in enumerate(rows) if row.run not in writer.zoo.runs]
+        there = {*writer.zoo.runs, *(row.run for row in writer.zoo.quarantined)}
+        missing = [i for i, row in enumerate(rows) if row.run not in there]
         if missing:
             writer.append(weights[missing], [rows[i] for i in missing], provenance)
 
@@ -150,5 +171,8 @@ def _pictures(audit: Audit) -> Iterator[Fact]:
     networks = {"training": audit.training.weights[0]}
     if audit.held_out is not None:
         networks["held out"] = audit.held_out.weights[0]
-    networks["generated"] = _sample(audit, audit.synthesizer)[0]
+    samples = _sample(audit, audit.synthesizer)
+    sound = torch.nonzero(sound_networks(samples))[:, 0].tolist()
+    if sound:
+        networks["generated"] = samples[sound[0]]
     yield Fact("histograms", {"member": audit.member.name}, {}, {"layers": weight_histograms(networks)})

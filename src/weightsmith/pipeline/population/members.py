@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from weightsmith.architectures import Architecture
 from weightsmith.errors import BadInput
-from weightsmith.hashed import canonical_json
+from weightsmith.hashed import canonical_json, fingerprint
 from weightsmith.layout import Weights
 from weightsmith.pipeline.folder import RunFolder
 from weightsmith.seeds import derive_seed
-from weightsmith.settings.recipe import PopulationSettings
+from weightsmith.settings.experiment import PARTS, parts_of
 from weightsmith.zoo import Row, Zoo
 from weightsmith.zoo.rows import Run
 from weightsmith.zoo.splits import split_runs
-
-PARTS = ("train", "validation", "held_out")
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,21 @@ class Member:
 
     @property
     def is_single(self) -> bool:
-        """Whether there is one network to learn from."""
-        return len(self.parts["train"]) == 1
+        """Whether there is one run to learn from, with which nothing can be compared."""
+        return len(self.finals["train"]) == 1
+
+    @property
+    def identity(self) -> str:
+        """Of the networks of every part; what was learned from some of them is not measured against others."""
+        return fingerprint({part: [row.sha256 for row in rows] for part, rows in self.parts.items()})
+
+    def require_learned(self, provenance: Mapping[str, Any], folder: Path) -> None:
+        """Raise `BadInput` where a synthesizer states that it was made when the zoo held other networks."""
+        if provenance.get("networks", self.identity) != self.identity:
+            raise BadInput(
+                f"the zoo no longer holds the networks of {self.name} that {folder} was made with",
+                "restore the zoo, or start a new run with --out",
+            )
 
     def read(self, zoo: Zoo, part: str, finals: bool = False) -> Weights:
         """The networks of a part, or the last of each run of it. Raises `BadInput` where there is none."""
@@ -81,22 +94,8 @@ def _member(run: RunFolder, number: int, form: Architecture, runs: Mapping[Run, 
         for run_name, rows in runs.items()
     }
     whole = {run_name: rows for run_name, rows in trained.items() if rows}  # not those that diverged at once
-    dealt = _dealt(list(whole), settings, derive_seed(run.recipe.seed, "population", number), name)
+    parts = parts_of(len(whole), settings, name)
+    dealt = split_runs(list(whole), parts, derive_seed(run.recipe.seed, "population", number))
     finals = {part: [whole[r][-1] for r in dealt.get(part, ())] for part in PARTS}
     every = {part: [row for r in dealt.get(part, ()) for row in whole[r]] for part in PARTS}
     return Member(number, name, form, every if settings.checkpoints == "all" else finals, finals)
-
-
-def _dealt(runs: Sequence[Run], settings: PopulationSettings, seed: int, name: str) -> dict[str, list[Run]]:
-    if len(runs) == 1:
-        return {"train": list(runs)}
-    counts = {part: round(getattr(settings, part) * len(runs)) for part in PARTS[1:]}
-    missing = [part for part in PARTS[1:] if getattr(settings, part) > 0 and counts[part] == 0]
-    train = settings.train or len(runs) - sum(counts.values())
-    if missing or train < 2 or train + sum(counts.values()) > len(runs):
-        raise BadInput(
-            f"{len(runs)} runs of {name} cannot be dealt into {train} to learn from, {settings.validation:g} of them "
-            f"for validation and {settings.held_out:g} held out",
-            "build more runs (zoo.runs), or set population.validation and population.held_out to 0",
-        )
-    return split_runs(runs, {part: n for part, n in {"train": train, **counts}.items() if n}, seed)
