@@ -20,8 +20,8 @@ class Summary:
     """`sets`: one row a set of networks (`member`, `set`, `name`), accuracies as fractions, losses in nats.
 
     `accuracy_mean`, `_std`, `_min` are over the networks of the set; the rest is from its audit, `None` where it was
-    not measured. `wanted`: one row a network that was asked for by accuracy. `given`: one row a layer. `training`: one
-    row a generator.
+    not measured. `distances`: the names of those that were used. `wanted`: one row a network that was asked for by
+    accuracy. `given`: one row a layer. `training`: one row a generator.
     """
 
     sets: Rows
@@ -29,6 +29,7 @@ class Summary:
     given: Rows
     training: Rows
     measured_on: Mapping[str, Any]
+    distances: Sequence[str]
     members: Sequence[str]
 
     def of(self, member: str, set: str, name: str | None = None) -> dict[str, Any] | None:
@@ -80,6 +81,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         given=_given(records),
         training=_plain(records, "training"),
         measured_on=next(record.measured_on for record in records if record.kind == "network"),
+        distances=list(dict.fromkeys(r.measured_on["distance"] for r in records if r.kind == "network")),
         members=members,
     )
 
