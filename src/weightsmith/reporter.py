@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 
+def counted(number: int, what: str) -> str:
+    """`1 network`, `2 networks`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 class Reporter(Protocol):
     """Is told how the work goes; a progress bar, a log, or nothing."""
 

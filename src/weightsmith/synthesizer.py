@@ -178,15 +178,12 @@ class Synthesizer:
         Raises `ArtifactError` for a damaged, foreign or newer folder, `BadInput` for another architecture.
         """
         folder = Path(folder)
-        if not (folder / "config.json").is_file():
-            raise ArtifactError(f"{folder} is not a synthesizer: no config.json", "give a folder made by `train`")
-        config = read_sealed_json(folder / "config.json")
-        if not isinstance(config, dict) or config.get("schema") != SCHEMA:
-            found = config.get("schema") if isinstance(config, dict) else None
-            raise ArtifactError(f"{folder} has schema {found!r}, not {SCHEMA!r}", "use the version that wrote it")
+        config = _config_in(folder)
         try:
             loaded = cls._assembled(folder, SynthesizerConfig.model_validate(config))
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (BadInput, KeyError, TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, ArtifactError) and str(folder) in error.message:
+                raise  # a file of it, by its name
             reason = str(error).splitlines()[0]
             raise ArtifactError(f"{folder} does not hold what its config.json says: {reason}", "make it anew") from None
         if architecture is None:
@@ -194,6 +191,12 @@ class Synthesizer:
         if architecture != loaded.architecture.name:
             raise BadInput(f"{folder} was made for {loaded.architecture.name!r}, not {architecture!r}", "name that one")
         return replace(loaded, architecture=replace(loaded.architecture, typed_by_user=True))
+
+    @staticmethod
+    def provenance_in(folder: Path) -> Mapping[str, Any]:
+        """What a saved synthesizer states of where it comes from, without its tensors. Raises as `load` does."""
+        stated = _config_in(folder).get("provenance")
+        return stated if isinstance(stated, dict) else {}
 
     @classmethod
     def _assembled(cls, folder: Path, config: SynthesizerConfig) -> Synthesizer:
@@ -246,6 +249,16 @@ Generates weights for `{self.architecture.name}` ({self.layout.parameters:,} par
 
 This card is for people; nothing reads it.
 """
+
+
+def _config_in(folder: Path) -> dict[str, Any]:
+    if not (folder / "config.json").is_file():
+        raise ArtifactError(f"{folder} is not a synthesizer: no config.json", "give a folder made by `train`")
+    config = read_sealed_json(folder / "config.json")
+    if not isinstance(config, dict) or config.get("schema") != SCHEMA:
+        found = config.get("schema") if isinstance(config, dict) else None
+        raise ArtifactError(f"{folder} has schema {found!r}, not {SCHEMA!r}", "use the version that wrote it")
+    return config
 
 
 def _symmetry(architecture: Architecture) -> Symmetry | None:

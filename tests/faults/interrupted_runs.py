@@ -38,10 +38,15 @@ def outcome(run: Path) -> tuple[Any, Any, Any]:
     zoo = Zoo.open(run / "zoo")
     zoo.verify()
     networks = sorted((row.run, row.step, row.seed, json.dumps(row.metrics), row.sha256) for row in zoo.rows)
+    return networks, *learned(run)
+
+
+def learned(run: Path) -> tuple[dict[str, bytes], list[dict[str, Any]]]:
+    """The generators of a run, and their log but for its clock."""
     models = {str(p.relative_to(run)): p.read_bytes() for p in run.glob("synthesizer/*/*/model.safetensors")}
     lines = (run / "metrics.jsonl").read_text().splitlines() if (run / "metrics.jsonl").exists() else []
     log = [{name: value for name, value in json.loads(line).items() if name != "seconds"} for line in lines]
-    return networks, models, log
+    return models, log
 
 
 def leftovers(run: Path) -> list[Path]:

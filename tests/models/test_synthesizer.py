@@ -9,6 +9,8 @@ from weightsmith.architectures import Architecture
 from weightsmith.errors import ArtifactError, BadInput, LayoutMismatch
 from weightsmith.hashed import read_sealed_json, write_sealed_json
 from weightsmith.layout import Weights
+from weightsmith.settings.options import validate_options
+from weightsmith.settings.registry import DENOISERS, DIFFUSION_PATHS
 from weightsmith.synthesizer import Part, Synthesizer
 
 MLP = Architecture("mlp", (1, 3, 5), 4, {"hidden": [6]})
@@ -33,6 +35,25 @@ def test_a_saved_synthesizer_samples_the_same(synthesizer: Synthesizer, tmp_path
     assert torch.equal(before.vectors, after.vectors)
     assert not torch.equal(before.vectors, loaded.sample(3, steps=2, seed=6).vectors) or synthesizer.dim == 3
     assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["README.md", "config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("denoiser", DENOISERS)
+@pytest.mark.parametrize("path", DIFFUSION_PATHS)
+def test_a_saved_synthesizer_of_every_path_and_denoiser_samples_the_same(
+    path: str, denoiser: str, tmp_path: Path
+) -> None:
+    """What follows from the options (schedules, tables) is not in the file, and must be made again when it is read."""
+    options = {"path": path, "denoiser": denoiser, "width": 8, "blocks": 1, "heads": 2, "condition_width": 4}
+    options = validate_options("generator", "diffusion", {**options, "given": True, "conditions": ["loss"]})
+    made = Synthesizer.fit(networks(3), MLP, Part("unit", {"width": 9}), Part("diffusion", options), seed=0)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in made.generator.network.parameters():  # what begins as zero, too, must come back
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 9)
+    made.save(tmp_path / "s")
+    before, after = (s.sample(3, steps=2, seed=5) for s in (made, Synthesizer.load(tmp_path / "s")))
+    assert bool(before.vectors.isfinite().all())
+    assert torch.equal(before.vectors, after.vectors)
 
 
 def test_samples_load_into_the_network(synthesizer: Synthesizer) -> None:

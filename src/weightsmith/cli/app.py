@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, TextIO
 
 import typer
 
@@ -37,10 +38,23 @@ def _options(
     pass
 
 
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning as a line for people, without the place in the code that it comes from."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
 def main() -> None:
     """Run the program; on an error print what, and what to do, on stderr, and exit with the error's status."""
     from weightsmith.cli import networks, runs, zoos  # noqa: F401  they add their commands to `app`
 
+    warnings.showwarning = _warn
     try:
         app()
     except WeightsmithError as error:

@@ -13,6 +13,7 @@ from weightsmith.cli.app import app
 from weightsmith.cli.documents import print_document
 from weightsmith.cli.resuming import resumable
 from weightsmith.errors import BadInput, EnvironmentFault
+from weightsmith.reporter import counted
 
 if TYPE_CHECKING:
     from weightsmith.pipeline import EngineFactory, RunFolder
@@ -141,12 +142,12 @@ def _make(
     or_digits: bool = False,
     engine: EngineFactory | None = None,
 ) -> None:
+    from weightsmith.settings.experiment import require_experiment
     from weightsmith.settings.loading import load_recipe
-    from weightsmith.settings.recipe import require_one_form
 
     recipe = load_recipe(name, overrides or ())
     if until != "zoo":
-        require_one_form(recipe)
+        require_experiment(recipe)
     path = out or Path("runs") / recipe.name
     if dry_run:
         _describe(recipe, path, until)
@@ -209,7 +210,8 @@ def _describe(recipe: Recipe, path: Path, until: str) -> None:
         known = "known when it is built" if parameters is None else f"{parameters:,}"
         typer.echo(f"# parameters of one network: {known}")
     captured = "and more between epochs" if recipe.zoo.capture_steps else "each"
-    typer.echo(f"# networks: {recipe.zoo.runs} runs of {recipe.zoo.epochs + 1} checkpoints {captured}")
+    built = f"{counted(recipe.zoo.runs, 'run')} of {recipe.zoo.epochs + 1} checkpoints {captured}"
+    typer.echo(f"# networks: {built if recipe.zoo.folder is None else f'those of {recipe.zoo.folder}'}")
     if recipe.vary.named:
         typer.echo(f"# varied from run to run: {', '.join(recipe.vary.named)}")
     typer.echo(f"# would run up to {until!r} in {path}")

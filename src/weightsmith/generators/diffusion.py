@@ -168,6 +168,7 @@ def make_diffusion(
         options |= {"width": width, "blocks": blocks, "condition_width": condition_width}
         options |= {"heads": heads} if denoiser == "transformer" else {"memory": memory}
     network = make_denoiser(denoiser, space, kinds, options, seed)
-    made = make_path(path, shift=shift) if path == "flow" else make_path(path, timesteps=timesteps)
+    with torch.device("cpu"):  # its table follows from the options, also where the network is made without memory
+        made = make_path(path, shift=shift) if path == "flow" else make_path(path, timesteps=timesteps)
     when = TrainingTimes(times == "logit-normal", times_location, times_scale)
     return DiffusionGenerator(space, network, made, prediction, times=when, **sampling)

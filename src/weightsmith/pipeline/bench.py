@@ -32,6 +32,7 @@ class Fact:
     subject: Mapping[str, Any]
     metrics: Mapping[str, float | None]
     details: Mapping[str, Any] = field(default_factory=dict)
+    distance: str | None = None  # its name, where it is not that of the recipe's own architecture
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Bench:
             "images": len(dataset.test.images),
             "fingerprint": dataset.fingerprint,
             "precision": self.settings.precision,
-            "distance": self.distance.name,
+            "distance": fact.distance or self.distance.name,
         }
         details = {"unit": unit, "unit_size": unit_size, **fact.details}
         return Record(fact.kind, fact.subject, measured_on, fact.metrics, self._command, self._environment, details)

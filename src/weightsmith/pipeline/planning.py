@@ -25,7 +25,8 @@ from weightsmith.ensemble import (
 from weightsmith.errors import BadInput
 from weightsmith.interruption import check_interrupted
 from weightsmith.seeds import derive_seed
-from weightsmith.settings.recipe import Recipe, ZooSettings, told_datasets
+from weightsmith.settings.experiment import told_datasets
+from weightsmith.settings.recipe import Recipe, ZooSettings
 from weightsmith.settings.sections import DatasetSettings
 from weightsmith.settings.vary import settings_of_run
 from weightsmith.zoo.tasks import GroupTask, RunSpec, group_runs

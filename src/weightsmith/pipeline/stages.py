@@ -16,8 +16,9 @@ from weightsmith.pipeline.folder import RunFolder
 from weightsmith.pipeline.planning import require_one_shape
 from weightsmith.pipeline.units import measure
 from weightsmith.report import report_of
-from weightsmith.reporter import Reporter, Silent
-from weightsmith.settings.recipe import Recipe, require_one_form
+from weightsmith.reporter import Reporter, Silent, counted
+from weightsmith.settings.experiment import require_experiment
+from weightsmith.settings.recipe import Recipe
 from weightsmith.settings.registry import EXPERIMENTS, load_entry
 from weightsmith.zoo import Zoo
 from weightsmith.zoo.build import Engine, EpochReport, build_zoo, divergences
@@ -53,7 +54,9 @@ class _Progress:
     def begin(self, missing: int) -> None:
         self._started = time.monotonic()
         if missing:
-            self._reporter.stage(f"training {missing:,} networks, {self._epochs} epochs each", missing * self._epochs)
+            self._reporter.stage(
+                f"training {counted(missing, 'network')}, {counted(self._epochs, 'epoch')} each", missing * self._epochs
+            )
 
     def epoch(self, epoch: EpochReport) -> None:
         who = f"run {epoch.run}" if epoch.networks == 1 else f"{epoch.networks} runs from {epoch.run}"
@@ -112,10 +115,10 @@ def run_pipeline(
 ) -> RunFolder:
     """Run the stages up to `until`, going on where an earlier call stopped; the zoo is built on the engine given.
 
-    Raises `BadInput` for a recipe that varies what the later stages hold fixed.
+    Raises `BadInput` for a recipe that the later stages could not follow.
     """
     if until != "zoo":
-        require_one_form(recipe)
+        require_experiment(recipe)
         require_one_shape(recipe)
     reporter = reporter or Silent()
     run = RunFolder.prepare(Path(folder), recipe, reporter.note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,17 +31,30 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def histograms_figure(layers: Mapping[str, Any]) -> Figure:
-    """The distribution of each layer's weights: random, trained and generated."""
-    figure, axes = subplots(1, len(layers), (3.4 * len(layers), 3.2))
-    for axis, (name, layer) in zip(axes, layers.items(), strict=True):
-        for colour, (network, density) in zip(
-            (COLOURS[5], COLOURS[6], COLOURS[1]), layer["density"].items(), strict=False
-        ):
-            axis.stairs(density, layer["edges"], color=colour, label=network)
-        axis.set(title=name, xlabel="weight", yscale="log")
-    axes[0].set_ylabel("density")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(COLOURS))
+NETWORKS = {  # the colours of networks whose names begin so, first to last
+    "random": COLOURS[5],
+    "training": COLOURS[0],
+    "trained": COLOURS[6],
+    "held out": COLOURS[6],
+    "generated": COLOURS[1],
+}
+
+
+def histograms_figure(layers: Mapping[str, Any], title: str = "") -> Figure:
+    """The distribution of each layer's weights in some networks; their names begin as in `NETWORKS`."""
+    from matplotlib.ticker import NullFormatter
+
+    figure, axes = grid(len(layers), 4, (3.4, 3.2))
+    for i, (axis, (name, layer)) in enumerate(zip(axes, layers.items(), strict=True)):
+        density = layer["density"]
+        for kind, colour in NETWORKS.items():
+            for network in (network for network in density if network.startswith(kind)):
+                axis.stairs(density[network], layer["edges"], color=colour, label=network)
+        axis.set(title=name, xlabel="weight", yscale="log", ylabel="" if i % 4 else "density")
+        axis.yaxis.set_minor_formatter(NullFormatter())
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(NETWORKS))
+    if title:
+        figure.suptitle(title)
     return figure
 
 
@@ -69,6 +83,16 @@ def subplots(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def grid(panels: int, columns: int, size: tuple[float, float]) -> tuple[Figure, Sequence[Axes]]:
+    """A figure of so many panels of `size`, in rows of at most `columns`."""
+    columns = min(panels, columns)
+    rows = math.ceil(panels / columns)
+    figure, axes = subplots(rows, columns, (size[0] * columns, size[1] * rows))
+    for axis in axes[panels:]:
+        axis.remove()
+    return figure, axes[:panels]
 
 
 def _style() -> Any:

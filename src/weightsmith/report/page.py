@@ -22,8 +22,9 @@ body{font:16px/1.5 system-ui,sans-serif;color:#222;max-width:78rem;margin:2rem a
 h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.85rem}
 .scroll{overflow-x:auto}
-th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}
+th,td{padding:.25rem .45rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
+th:first-child,td:first-child{text-align:left;white-space:normal}
+.scroll+.scroll{margin-top:1.5rem}figure{margin:1.2rem 0}caption{text-align:left;padding-bottom:.3rem}
 th{border-bottom:2px solid #888;vertical-align:bottom;white-space:normal;min-width:4rem}
 .verdict{background:#f4f1e8;border-left:4px solid #d55e00;padding:.5rem 1.2rem}
 svg{max-width:100%;height:auto}dt{font-weight:600}dd{margin:0 0 .4rem 1.5rem}small,caption{color:#555}

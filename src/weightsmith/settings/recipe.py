@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from weightsmith.errors import BadInput
-from weightsmith.settings.registry import CODECS, EXPERIMENTS, GENERATORS, nearest
+from weightsmith.settings.registry import CODECS, GENERATORS, nearest
 from weightsmith.settings.scalars import Integer, Number, Text, Truth, read_mapping, refuse
 from weightsmith.settings.sections import (
     ArchitectureSettings,
@@ -28,7 +27,7 @@ from weightsmith.settings.sections import (
     Settings,
     Share,
 )
-from weightsmith.settings.vary import VarySettings, settings_of_run
+from weightsmith.settings.vary import VarySettings
 
 
 class ZooSettings(Settings):
@@ -207,68 +206,3 @@ def section(name: str) -> type[Settings] | None:
     """The model of a section of `Recipe`, or None for a single value or an unknown name."""
     found = Recipe.model_fields[name].annotation if name in Recipe.model_fields else None
     return found if isinstance(found, type) and issubclass(found, Settings) else None
-
-
-def require_one_form(recipe: Recipe) -> None:
-    """Raise `BadInput` for a recipe that varies what its generators hold fixed.
-
-    Along a trajectory that is architecture and data set; over a population every architecture has a generator of its
-    own, and the data set is held fixed unless the generator is told it.
-    """
-    if EXPERIMENTS[recipe.generator.name] == "population":
-        _require_told_datasets(recipe)
-        return
-    mixed = [name for name in ("dataset", "architecture", "options") if name in recipe.vary.named]
-    if mixed:
-        raise BadInput(
-            f"recipe {recipe.name!r} varies {', '.join(mixed)}, which {recipe.generator.name} generators hold fixed",
-            "build its zoo with `weightsmith zoo build`, or give a recipe that does not vary them",
-        )
-
-
-def told_datasets(recipe: Recipe) -> list[str]:
-    """The data sets that the generator is told apart, by the names that the recipe gives them; none where it is not."""
-    return list(recipe.generator.options.get("datasets", ()))
-
-
-def _require_told_datasets(recipe: Recipe) -> None:
-    """Raise `BadInput` unless the generator over a population is told every data set that the zoo varies, and no other.
-
-    What a zoo that exists holds is seen when it is read.
-    """
-    told, varied = told_datasets(recipe), [one.name for one in recipe.vary.dataset or [recipe.dataset]]
-    listed = ", ".join(dict.fromkeys(varied))
-    if not told:
-        if "dataset" in recipe.vary.named:
-            raise BadInput(
-                f"recipe {recipe.name!r} varies dataset, and its generator is not told which one a network learned",
-                f"name them, generator.options.datasets=[{listed}], or do not vary them",
-            )
-        return
-    repeated = sorted({name for name in told if told.count(name) > 1 or varied.count(name) > 1})
-    unnamed, unknown = [name for name in varied if name not in told], [name for name in told if name not in varied]
-    if repeated:
-        raise BadInput(f"recipe {recipe.name!r} names data set {repeated[0]!r} twice", "name each data set once")
-    if unnamed:
-        raise BadInput(
-            f"recipe {recipe.name!r} learns data set {unnamed[0]!r}, which generator.options.datasets does not name",
-            f"name them all, generator.options.datasets=[{listed}]",
-        )
-    if not unknown and recipe.zoo.folder is None and len(told) > 1:
-        unknown = _never_drawn(recipe, told)
-    if unknown:
-        raise BadInput(
-            f"no run of recipe {recipe.name!r} learns data set {unknown[0]!r}, which generator.options.datasets names",
-            "leave it out there, or draw it too: name it in vary.dataset, and ask for enough runs (zoo.runs)",
-        )
-
-
-def _never_drawn(recipe: Recipe, names: list[str]) -> list[str]:
-    """The data sets that no run of the recipe's zoo learns."""
-    left = list(names)
-    for run in range(recipe.zoo.runs):
-        drawn = settings_of_run(recipe, run).dataset.name
-        left = [name for name in left if name != drawn]
-        if not left:
-            break
-    return left

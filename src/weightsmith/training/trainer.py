@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from weightsmith.errors import BadInput, Diverged
+from weightsmith.errors import ArtifactError, BadInput, Diverged
 from weightsmith.interfaces import Generator, LossRecord, Objective
 from weightsmith.seeds import derive_seed
 from weightsmith.training.batches import BatchOrder, count_of
@@ -23,7 +24,7 @@ from weightsmith.training.monitors import Monitor
 from weightsmith.training.optimizers import Optimizer
 from weightsmith.training.progress import EpochSums, TrainingProgress
 from weightsmith.training.settings import LoopSettings
-from weightsmith.training.state import best_document, best_of, read_training_state, write_training_state
+from weightsmith.training.state import Groups, best_document, best_of, read_training_state, write_training_state
 from weightsmith.training.updating import Update, Updater
 from weightsmith.training.watching import Validation, Watch
 
@@ -107,10 +108,11 @@ class Trainer:
             self._save_now_and_then()
         return self.progress
 
-    def loss(self) -> float:
-        """The objective over all examples at once, of the weights to use."""
+    def loss(self, most: int | None = None) -> float:
+        """The objective over all examples at once, or the first `most`, of the weights to use."""
+        examples = {name: value[:most] for name, value in self.examples.items()}
         with torch.no_grad(), self.chosen_weights():
-            return float(self._objective(self.examples, self._rng("loss", 0)).loss)
+            return float(self._objective(examples, self._rng("loss", 0)).loss)
 
     @contextmanager
     def chosen_weights(self) -> Iterator[None]:
@@ -149,6 +151,16 @@ class Trainer:
 
     def _restore(self, path: Path) -> None:
         groups, document = read_training_state(path, self._plan)
+        try:
+            self._take(groups, document)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise ArtifactError(
+                f"{path} is whole, and not a state of this version ({reason})",
+                "use the version that wrote it, or delete it to start again",
+            ) from None
+
+    def _take(self, groups: Groups, document: Mapping[str, Any]) -> None:
         self.generator.network.load_state_dict(groups["network"])
         self.optimizer.restore(groups["optimizer"])
         if self._updater.average is not None:

@@ -70,7 +70,10 @@ class Audit:
     def synthesizer_of(self, budget: str) -> Synthesizer:
         form = self.member.architecture
         typed = form.name if form.typed_by_user and not form.is_registered else None
-        return Synthesizer.load(self.bench.run.synthesizer(self.member.number, budget), typed)
+        folder = self.bench.run.synthesizer(self.member.number, budget)
+        loaded = Synthesizer.load(folder, typed)
+        self.member.require_learned(loaded.provenance, folder)
+        return loaded
 
     @cached_property
     def training(self) -> Measured:

@@ -7,7 +7,7 @@ from typing import Any
 
 from weightsmith.errors import BadInput
 from weightsmith.pipeline.folder import RunFolder
-from weightsmith.settings.recipe import told_datasets
+from weightsmith.settings.experiment import told_datasets
 from weightsmith.zoo import Row, Zoo
 from weightsmith.zoo.rows import Run
 

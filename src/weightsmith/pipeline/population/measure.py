@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 
 from weightsmith.evaluation.histograms import weight_histograms
+from weightsmith.evaluation.nearest import sound_networks
 from weightsmith.interfaces import Condition
 from weightsmith.layout import Weights, layers_of
 from weightsmith.pipeline.bench import Bench, Fact
 from weightsmith.pipeline.population.audit import Audit
 from weightsmith.pipeline.population.baselines import population_baselines
 from weightsmith.pipeline.population.given import given_facts
-from weightsmith.pipeline.population.members import members_of
+from weightsmith.pipeline.population.members import Member, members_of
 from weightsmith.pipeline.units import Unit
 from weightsmith.seeds import derive_seed
-from weightsmith.settings.recipe import told_datasets
+from weightsmith.settings.experiment import told_datasets
 from weightsmith.synthesizer import Synthesizer
 from weightsmith.zoo import RowInfo, Zoo
 
+Measure = Callable[[], Iterator[Fact]]
 RATE_SECONDS = 2.0  # sampling is repeated for so long, after once for nothing
 
 
@@ -31,11 +34,17 @@ def units(bench: Bench) -> Iterator[Unit]:
     for member in members_of(bench.run, bench.zoo):
         for i, share in enumerate(member.shares(told_datasets(bench.run.recipe))):
             audit = Audit(bench, share)
-            for name, measure in _pieces(audit, member.name if i == 0 else None):
-                yield Unit(f"{share.name}: {name}", measure, share.dataset)
+            for name, measured in _measures(audit, member if i == 0 else None):
+                yield Unit(f"{share.name}: {name}", partial(_by_its_distance, audit, measured), share.dataset)
 
 
-def _pieces(audit: Audit, costs: str | None) -> Iterator[tuple[str, Callable[[], Iterator[Fact]]]]:
+def _by_its_distance(audit: Audit, measured: Measure) -> Iterator[Fact]:
+    """The facts with the distance of the member's architecture, which need not be the recipe's."""
+    for fact in measured():
+        yield replace(fact, distance=audit.distance.name)
+
+
+def _measures(audit: Audit, costs: Member | None) -> Iterator[tuple[str, Measure]]:
     """What is measured against one audit, by name; `costs`: the member whose training is recorded on the way."""
     recipe, member = audit.bench.run.recipe, audit.member
     yield "real networks", partial(_real, audit)
@@ -63,7 +72,7 @@ def _real(audit: Audit) -> Iterator[Fact]:
     yield from audit.facts("reconstructed", "", audit.measured(decoded, complete=True))
 
 
-def _generated(audit: Audit, budget: str, costs: str | None) -> Iterator[Fact]:
+def _generated(audit: Audit, budget: str, costs: Member | None) -> Iterator[Fact]:
     """Unselected samples of one budget, as its generator samples by itself; the headline's are kept as a zoo.
 
     And what the generator cost, as a fact of the member `costs`.
@@ -79,7 +88,7 @@ def _generated(audit: Audit, budget: str, costs: str | None) -> Iterator[Fact]:
         yield _cost(audit, synthesizer, costs, budget)
 
 
-def _cost(audit: Audit, synthesizer: Synthesizer, member: str, budget: str) -> Fact:
+def _cost(audit: Audit, synthesizer: Synthesizer, member: Member, budget: str) -> Fact:
     """How a generator was trained, and how fast it samples."""
     origin = synthesizer.provenance
     numbers = {name: origin.get(name) for name in ("loss", "updates", "epochs", "seconds", "validation_loss")}
@@ -87,6 +96,12 @@ def _cost(audit: Audit, synthesizer: Synthesizer, member: str, budget: str) -> F
     rate = _rate(audit, synthesizer)
     space = synthesizer.codec.space()
     details = {
+        "architecture": {"name": member.architecture.name, "options": dict(member.architecture.options)},
+        "network_parameters": synthesizer.layout.parameters,
+        "parts": {
+            part: {"runs": len(member.finals[part]), "networks": len(rows)} for part, rows in member.parts.items()
+        },
+        "options": dict(synthesizer.generator_part.options),
         "codec": synthesizer.codec_part.name,
         "exactness": synthesizer.codec.exactness,
         "generator": synthesizer.generator_part.name,
@@ -94,7 +109,7 @@ def _cost(audit: Audit, synthesizer: Synthesizer, member: str, budget: str) -> F
         "token_dim": space.dim,
     }
     metrics = {**numbers, "parameters": parameters, "samples_per_second": rate}
-    return Fact("training", {"member": member, "budget": budget}, metrics, details)
+    return Fact("training", {"member": member.name, "budget": budget}, metrics, details)
 
 
 def _sampled(audit: Audit, budget: str, sampler: str, steps: int) -> Iterator[Fact]:
@@ -159,7 +174,8 @@ def _keep(audit: Audit, budget: str, weights: Weights, facts: list[Fact]) -> Non
         provenance["dataset"] = {"name": member.dataset, "fingerprint": audit.dataset.fingerprint}
     with Zoo.writer(run.samples) as writer:
         rows = [RowInfo(f"{member.name}, sample {i}", 0, i, metrics) for i, metrics in enumerate(numbers)]
-        missing = [i for i, row in enumerate(rows) if row.run not in writer.zoo.runs]
+        there = {*writer.zoo.runs, *(row.run for row in writer.zoo.quarantined)}
+        missing = [i for i, row in enumerate(rows) if row.run not in there]
         if missing:
             writer.append(weights[missing], [rows[i] for i in missing], provenance)
 
@@ -169,5 +185,8 @@ def _pictures(audit: Audit) -> Iterator[Fact]:
     networks = {"training": audit.training.weights[0]}
     if audit.held_out is not None:
         networks["held out"] = audit.held_out.weights[0]
-    networks["generated"] = _sample(audit, audit.synthesizer)[0]
+    samples = _sample(audit, audit.synthesizer)
+    sound = torch.nonzero(sound_networks(samples))[:, 0].tolist()
+    if sound:
+        networks["generated"] = samples[sound[0]]
     yield Fact("histograms", {"member": audit.member.name}, {}, {"layers": weight_histograms(networks)})

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from weightsmith.architectures import Architecture
 from weightsmith.errors import BadInput
-from weightsmith.hashed import canonical_json
+from weightsmith.hashed import canonical_json, fingerprint
 from weightsmith.layout import Weights
 from weightsmith.pipeline.folder import RunFolder
 from weightsmith.pipeline.population.learned import learned_datasets
 from weightsmith.seeds import derive_seed
-from weightsmith.settings.recipe import PopulationSettings, told_datasets
+from weightsmith.settings.experiment import PARTS, parts_of, told_datasets
+from weightsmith.settings.recipe import PopulationSettings
 from weightsmith.zoo import Row, Zoo
 from weightsmith.zoo.rows import Run
 from weightsmith.zoo.splits import split_runs
-
-PARTS = ("train", "validation", "held_out")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Member:
     `parts` holds the networks that are learned or compared with; `finals` the last network of every run of a part.
     One run alone is a part `train` with nothing beside it: what is learned from it can only replay it. `learned` is the
     data set of every run, as far as it is stated; `dataset` the one that all of them learned and are told apart by.
+    `identity` is of the networks of every part, those of other data sets included: what was learned from some of them
+    is not measured against others.
     """
 
     number: int
@@ -34,13 +37,22 @@ class Member:
     architecture: Architecture
     parts: Mapping[str, Sequence[Row]]
     finals: Mapping[str, Sequence[Row]]
-    learned: Mapping[Run, str | None] = field(default_factory=dict)
+    learned: Mapping[Run, str | None]
+    identity: str
     dataset: str | None = None
 
     @property
     def is_single(self) -> bool:
-        """Whether there is one network to learn from."""
-        return len(self.parts["train"]) == 1
+        """Whether there is one run to learn from, with which nothing can be compared."""
+        return len(self.finals["train"]) == 1
+
+    def require_learned(self, provenance: Mapping[str, Any], folder: Path) -> None:
+        """Raise `BadInput` where a synthesizer states that it was made when the zoo held other networks."""
+        if provenance.get("networks", self.identity) != self.identity:
+            raise BadInput(
+                f"the zoo no longer holds the networks of {self.name} that {folder} was made with",
+                "restore the zoo, or start a new run with --out",
+            )
 
     @property
     def asked(self) -> dict[str, str]:
@@ -122,7 +134,9 @@ def _member(
     dealt = {part: [r for one in each for r in one.get(part, ())] for part in PARTS}
     finals = {part: [whole[r][-1] for r in dealt[part]] for part in PARTS}
     every = {part: [row for r in dealt[part] for row in whole[r]] for part in PARTS}
-    return Member(number, name, form, every if settings.checkpoints == "all" else finals, finals, learned)
+    parts = every if settings.checkpoints == "all" else finals
+    identity = fingerprint({part: [row.sha256 for row in rows] for part, rows in parts.items()})
+    return Member(number, name, form, parts, finals, learned, identity)
 
 
 def _require_fit(run: RunFolder, form: Architecture) -> None:
@@ -145,15 +159,4 @@ def _dealt(
             f"the zoo holds no run of {name}, which generator.options.datasets names",
             "leave that data set out of generator.options.datasets and vary.dataset, or build runs that learn it",
         )
-    if alone:
-        return {"train": list(runs)}
-    counts = {part: round(getattr(settings, part) * len(runs)) for part in PARTS[1:]}
-    missing = [part for part in PARTS[1:] if getattr(settings, part) > 0 and counts[part] == 0]
-    train = settings.train or len(runs) - sum(counts.values())
-    if missing or train < 2 or train + sum(counts.values()) > len(runs):
-        raise BadInput(
-            f"{len(runs)} runs of {name} cannot be dealt into {train} to learn from, {settings.validation:g} of them "
-            f"for validation and {settings.held_out:g} held out",
-            "build more runs (zoo.runs), or set population.validation and population.held_out to 0",
-        )
-    return split_runs(runs, {part: n for part, n in {"train": train, **counts}.items() if n}, seed)
+    return split_runs(runs, parts_of(len(runs), settings, name, alone), seed)

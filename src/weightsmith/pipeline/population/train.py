@@ -13,7 +13,7 @@ from torch import Tensor
 
 from weightsmith.ensemble import choose_device
 from weightsmith.environment import command_line
-from weightsmith.errors import ArtifactError, BadInput
+from weightsmith.errors import ArtifactError, BadInput, Diverged
 from weightsmith.interfaces import Condition
 from weightsmith.interruption import check_interrupted
 from weightsmith.objectives.matching import VALUES, matching_loss
@@ -21,9 +21,10 @@ from weightsmith.pipeline.folder import RunFolder
 from weightsmith.pipeline.metrics import MetricsLog
 from weightsmith.pipeline.planning import requests_of
 from weightsmith.pipeline.population.members import Member, members_of
-from weightsmith.reporter import Reporter
+from weightsmith.reporter import Reporter, counted
 from weightsmith.seeds import derive_seed
-from weightsmith.settings.recipe import TrainingSettings, told_datasets
+from weightsmith.settings.experiment import told_datasets
+from weightsmith.settings.recipe import EvaluationSettings, TrainingSettings
 from weightsmith.synthesizer import Part, Synthesizer
 from weightsmith.training import LoopSettings, Monitor, Trainer, TrainingProgress
 from weightsmith.zoo import Zoo
@@ -37,17 +38,27 @@ COLLAPSED = 0.5  # of the training networks' mean distance
 def train_stage(run: RunFolder, reporter: Reporter) -> None:
     """Train a generator for every architecture, and save a synthesizer for every budget."""
     zoo, settings = Zoo.open(run.zoo), run.recipe.training
-    members = members_of(run, zoo)
-    missing = [
-        member
-        for member in members
-        if not all((run.synthesizer(member.number, budget) / "config.json").exists() for budget in settings.budgets)
-    ]
+    missing = []
+    for member in members_of(run, zoo):
+        there = [_is_there(run, member, budget) for budget in settings.budgets]
+        if all(there):
+            run.training_state(member.number).unlink(missing_ok=True)  # of a process killed after its last synthesizer
+        else:
+            missing.append(member)
     if not missing:
         return
-    reporter.stage(f"training {len(missing)} generators", len(missing) * max(settings.budgets.values()))
+    reporter.stage(f"training {counted(len(missing), 'generator')}", len(missing) * max(settings.budgets.values()))
     for member in missing:
         _train(run, zoo, member, reporter)
+
+
+def _is_there(run: RunFolder, member: Member, budget: str) -> bool:
+    """Whether a synthesizer was saved. Raises `BadInput` where it learned from other networks than the zoo's now."""
+    folder = run.synthesizer(member.number, budget)
+    if not (folder / "config.json").exists():
+        return False
+    member.require_learned(Synthesizer.provenance_in(folder), folder)
+    return True
 
 
 def _train(run: RunFolder, zoo: Zoo, member: Member, reporter: Reporter) -> None:
@@ -59,6 +70,7 @@ def _train(run: RunFolder, zoo: Zoo, member: Member, reporter: Reporter) -> None
     network: Any = synthesizer.generator.network
     columns = _columns(network, member, "train")
     network.conditions.observe({name: column for name, column in columns.items() if column.is_floating_point()})
+    _require_askable(network, recipe.evaluation)
     examples = {VALUES: synthesizer.codec.encode(weights).values, **columns}
     del weights
     validation = None
@@ -96,10 +108,26 @@ def _train(run: RunFolder, zoo: Zoo, member: Member, reporter: Reporter) -> None
                 continue
             if trainer.progress.epoch > epochs:
                 raise ArtifactError(f"{folder} is missing, and training has gone past it", f"delete {state} and resume")
+            _require_finite(trainer, settings.batch_size)
             origin = _origin(run, member, trainer) | {"budget": budget}
             with trainer.chosen_weights():
                 synthesizer.with_provenance(origin).save(folder)
+    trainer.optimizer.close()
     state.unlink(missing_ok=True)
+
+
+def _require_askable(network: Any, settings: EvaluationSettings) -> None:
+    """Raise `BadInput` for accuracies that the evaluation will ask for and the zoo does not hold."""
+    asked = [value for value in (settings.wanted_from, settings.wanted_to) if value is not None]
+    if settings.wanted and asked:
+        network.conditions.batch(Condition(accuracy=torch.tensor(asked)), len(asked))
+
+
+def _require_finite(trainer: Trainer, batch_size: int) -> None:
+    """Raise `Diverged` where the weights to be saved compute nothing; the last update may have made them so."""
+    loss = trainer.loss(batch_size)
+    if not math.isfinite(loss):
+        raise Diverged(f"training loss is {loss} after epoch {trainer.progress.epoch}", "lower training.learning_rate")
 
 
 def loop_settings(settings: TrainingSettings) -> LoopSettings:
@@ -139,11 +167,15 @@ def _collapse_alarm(training: Tensor, condition: Condition, seed: int) -> Monito
     It looks at no image: it is the mean distance over pairs of samples, over that of pairs of training networks.
     """
     some = training[: 4 * WATCHED : 4] if len(training) >= 4 * WATCHED else training[:WATCHED]
-    real = torch.pdist(some.flatten(1).float()).mean()
+    real = float(torch.pdist(some.flatten(1).float()).mean())
 
     def look(generator: Any, progress: TrainingProgress) -> dict[str, float | str]:
+        if not real:  # all the same: samples cannot lie closer
+            return {}
         samples = generator.sample(WATCHED, condition, torch.Generator().manual_seed(seed)).final.values
-        ratio = float(torch.pdist(samples.flatten(1).float().cpu()).mean() / real)
+        ratio = float(torch.pdist(samples.flatten(1).float().cpu()).mean()) / real
+        if not math.isfinite(ratio):
+            return {"alarm": "samples are not finite"}
         if ratio >= COLLAPSED:
             return {"ratio": ratio}
         return {"ratio": ratio, "alarm": f"samples lie {ratio:.2g} as far apart as training networks: collapse"}
@@ -181,7 +213,8 @@ def _origin(run: RunFolder, member: Member, trainer: Trainer) -> dict[str, Any]:
     rows, progress = member.parts["train"], trainer.progress
     return {
         "recipe": run.recipe.name,
-        "trained on": f"{len(rows)} networks of {len({row.run for row in rows})} runs",
+        "trained on": f"{counted(len(rows), 'network')} of {counted(len({row.run for row in rows}), 'run')}",
+        "networks": member.identity,
         **_learned_from(run),
         "epochs": progress.epoch,
         "updates": progress.updates,

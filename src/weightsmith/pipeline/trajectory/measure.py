@@ -122,9 +122,10 @@ def _keep(bench: Bench, pipeline: int, budget: str, states: Sequence[Weights], f
         "measured_on": "test",
     }
     with Zoo.writer(bench.run.samples) as writer:
+        there = {*writer.zoo.runs, *(row.run for row in writer.zoo.quarantined)}
         for init in range(len(states[0])):
             name = f"pipeline {pipeline}, init {init}"
-            if name in writer.zoo.runs:
+            if name in there:
                 continue
             seed = derive_seed(bench.run.recipe.seed, "pipeline", pipeline, "unseen init", init)
             rows = [RowInfo(name, step, seed, metrics[step, init]) for step in range(1, len(states) + 1)]

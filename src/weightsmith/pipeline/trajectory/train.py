@@ -16,7 +16,7 @@ from weightsmith.objectives.transition import transition_loss, transition_pairs
 from weightsmith.pipeline.folder import RunFolder
 from weightsmith.pipeline.metrics import MetricsLog
 from weightsmith.pipeline.planning import requests_of
-from weightsmith.reporter import Reporter
+from weightsmith.reporter import Reporter, counted
 from weightsmith.seeds import derive_seed
 from weightsmith.synthesizer import Part, Synthesizer
 from weightsmith.training import Trainer, TrainingProgress
@@ -43,7 +43,9 @@ def train_stage(run: RunFolder, reporter: Reporter) -> None:
         run.training_state(pipeline).unlink(missing_ok=True)  # of a process killed after its last synthesizer
     if not unfinished:
         return
-    reporter.stage(f"training {len(unfinished)} generators", len(unfinished) * max(settings.budgets.values()))
+    reporter.stage(
+        f"training {counted(len(unfinished), 'generator')}", len(unfinished) * max(settings.budgets.values())
+    )
     for pipeline in unfinished:
         weights, _ = zoo.trajectory(pipeline)
         _train_generator(run, pipeline, weights, reporter)

@@ -20,8 +20,9 @@ class Summary:
     """`sets`: one row a set of networks (`member`, `set`, `name`), accuracies as fractions, losses in nats.
 
     `accuracy_mean`, `_std`, `_min` are over the networks of the set; the rest is from its audit, `None` where it was
-    not measured. `wanted`: one row a network that was asked for by accuracy. `given`: one row a layer. `training`: one
-    row a generator. `images`: how many test images of each data set the networks were measured on.
+    not measured. `distances`: the names of those that were used. `wanted`: one row a network that was asked for by
+    accuracy. `given`: one row a layer. `training`: one row a generator. `images`: how many test images of each data set
+    the networks were measured on.
     """
 
     sets: Rows
@@ -30,6 +31,7 @@ class Summary:
     training: Rows
     measured_on: Mapping[str, Any]
     images: Mapping[str, int]
+    distances: Sequence[str]
     members: Sequence[str]
 
     def of(self, member: str, set: str, name: str | None = None) -> dict[str, Any] | None:
@@ -82,6 +84,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         training=_plain(records, "training"),
         measured_on=next(record.measured_on for record in records if record.kind == "network"),
         images={r.measured_on["dataset"]: r.measured_on["images"] for r in records if r.kind == "network"},
+        distances=list(dict.fromkeys(r.measured_on["distance"] for r in records if r.kind == "network")),
         members=members,
     )
 

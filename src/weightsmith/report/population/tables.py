@@ -8,6 +8,7 @@ from weightsmith.report.population.summary import Summary
 from weightsmith.report.table import MISSING, Table, number, percent, ratio
 
 NOVELTY = ("novel", "performant", "novel_and_performant")
+TINY = 1e-3  # ratios below it are those of copies, up to rounding
 
 
 def sets_table(summary: Summary, member: str) -> Table:
@@ -23,10 +24,20 @@ def sets_table(summary: Summary, member: str) -> Table:
             _percent(row["accuracy_min"]),
             number(row["loss_mean"]),
         ]
-        cells += [ratio(row.get(name)) for name in ("nearest_ratio", "dispersion_ratio", "error_overlap")]
+        cells += [_ratio(row.get(name)) for name in ("nearest_ratio", "dispersion_ratio", "error_overlap")]
         cells += [number(row.get("data_copying_score"), 1), *(_percent(row.get(name), 0) for name in NOVELTY)]
         rows.append(cells)
-    return Table(f"How good and how new: {member}", columns, rows)
+    return _without_empty(Table(f"How good and how new: {member}", columns, rows))
+
+
+def _without_empty(table: Table) -> Table:
+    """Without the columns in which nothing was measured."""
+    kept = [i for i in range(len(table.columns)) if any(row[i] != MISSING for row in table.rows)]
+    return Table(table.title, [table.columns[i] for i in kept], [[row[i] for i in kept] for row in table.rows])
+
+
+def _ratio(value: float | None) -> str:
+    return f"< {TINY:g}" if value is not None and 0 < value < TINY else ratio(value)
 
 
 def given_table(summary: Summary) -> Table:
@@ -34,7 +45,7 @@ def given_table(summary: Summary) -> Table:
     columns = ["layer", "networks", "generated %", "best training layer %", "gain", "its own %"]
     rows = [
         [
-            f"{row['member']}: {row['layer']}",
+            row["layer"] if len(summary.members) == 1 else f"{row['member']}: {row['layer']}",
             str(row["networks"]),
             _percent(row["accuracy"]),
             _percent(row["best_training_accuracy"]),

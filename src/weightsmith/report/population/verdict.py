@@ -9,9 +9,11 @@ import torch
 from weightsmith.evaluation.calibration import Calibration
 from weightsmith.report.population.summary import Summary
 from weightsmith.report.table import percent, ratio
+from weightsmith.reporter import counted
 
 REPLAY = 0.1  # nearest ratio below which samples are called copies
 NEAR = 0.8  # and below which they are said to stay nearer to the training networks than new networks do
+FEW = 20  # held-out networks, with fewer of which a 5th percentile is hardly one
 COLLAPSED = 0.5  # dispersion ratio below which samples are called alike
 
 
@@ -20,8 +22,8 @@ def verdict(summary: Summary, headline: str) -> list[str]:
     sentences = []
     for member in summary.members:
         sentences += [_accuracy(summary, member, headline), _novelty(summary, member, headline)]
-        sentences += [_baselines(summary, member, headline)]
-    return [sentence for sentence in (*sentences, _wanted(summary), _given(summary)) if sentence]
+        sentences += [_baselines(summary, member, headline), _wanted(summary, member)]
+    return [sentence for sentence in (*sentences, _given(summary)) if sentence]
 
 
 def headline_numbers(summary: Summary, headline: str) -> dict[str, Any]:
@@ -51,22 +53,22 @@ def _below(real: dict[str, Any], row: dict[str, Any]) -> float | None:
 def _accuracy(summary: Summary, member: str, headline: str) -> str:
     row, real = summary.generated(member, headline), _real(summary, member)
     below = _below(real, row)
-    compared = "" if below is None else f", {abs(100 * below):.2f} points {'below' if below >= 0 else 'above'} them"
+    one = real["networks"] == 1
+    compared = "" if below is None else f", {abs(100 * below):.2f} points {'below' if below >= 0 else 'above'} "
+    learned = "the network that was" if one else f"the last networks of the {real['networks']} runs that were"
     text = (
         f"{row['networks']} unselected samples for {member} score {percent(row['accuracy_mean'])} on average "
-        f"(worst {percent(row['accuracy_min'])}); the {real['networks']} networks that were learned from score "
-        f"{percent(real['accuracy_mean'])}{compared}."
+        f"(worst {percent(row['accuracy_min'])}){compared}{learned if compared else f'; {learned}'} learned from"
+        f"{', which score' if compared else ' score'}{'s' if one else ''} {percent(real['accuracy_mean'])}."
     )
     broken = row["not_finite"]
-    return f"{text} {broken} of the samples are not finite and have no accuracy." if broken else text
+    return f"{text} Of the samples {broken} compute nothing finite and have no accuracy." if broken else text
 
 
 def _novelty(summary: Summary, member: str, headline: str) -> str:
     row, real = summary.generated(member, headline), _real(summary, member)
     if real["networks"] == 1:
-        spread = row.get("spread_over_distance")
-        shown = "" if spread is None else f" They lie {ratio(spread)} of its norm apart from one another."
-        return f"There was one network to learn from: this is replay of it, and nothing else can be.{shown}"
+        return _replay(summary, member, row)
     nearest, dispersion = row.get("nearest_ratio"), row.get("dispersion_ratio")
     if nearest is None:
         return f"Without held-out networks of {member}, nothing is claimed about how new its samples are."
@@ -77,12 +79,32 @@ def _novelty(summary: Summary, member: str, headline: str) -> str:
     else:
         manner = "lie as far from the training networks as real new networks do"
     text = f"The samples {manner}: nearest ratio {ratio(nearest)} (1: as far as held-out networks)."
+    if nearest >= NEAR and row.get("performant") == 0:
+        text += " None of them is performant, and noise is as far: this is no sign of new networks."
     if dispersion is not None and dispersion < COLLAPSED:
         text += f" They are alike: dispersion ratio {ratio(dispersion)} (1: as different as real ones)."
     both, own = row.get("novel_and_performant"), row.get("held_out_novel_and_performant")
     if both is not None:
         text += f" Novel and performant at once are {percent(both)}; of real held-out networks {percent(own)}."
+    held_out = summary.of(member, "held out")
+    if held_out is not None and held_out["networks"] < FEW:
+        text += f" All of this is rough: {counted(held_out['networks'], 'network')} held out to compare with."
     return text
+
+
+def _replay(summary: Summary, member: str, row: dict[str, Any]) -> str:
+    """Of one run: there is nothing else to be learned from it."""
+    learned: dict[str, int] = next(
+        (one.get("parts", {}).get("train", {}) for one in summary.training if one["member"] == member), {}
+    )
+    spread = row.get("spread_over_distance")
+    apart = "" if spread is None else f" The samples lie {ratio(spread)} from one another (relative L2)."
+    if learned.get("networks", 1) == 1:
+        return f"There was one network to learn from: this is replay of it, and nothing else can be.{apart}"
+    return (
+        f"There was one run to learn from, with {learned['networks']} networks: this is replay of them, and nothing "
+        f"else can be.{apart}"
+    )
 
 
 def _baselines(summary: Summary, member: str, headline: str) -> str:
@@ -92,30 +114,48 @@ def _baselines(summary: Summary, member: str, headline: str) -> str:
     if not shares or own is None:
         return ""
     best = max(shares, key=lambda name: shares[name])
+    if not shares[best]:
+        return f"Of the baselines for {member}, which need no generator, none makes a network that is both."
     relation = "more than" if own > shares[best] else "no more than"
-    return f"That is {relation} the best baseline without a generator, {best}, whose share is {percent(shares[best])}."
-
-
-def _wanted(summary: Summary) -> str:
-    if not summary.wanted:
-        return ""
-    r2 = calibration_r2(summary)
     return (
-        f"Asked for {len(summary.wanted)} accuracies between {percent(min(row['wanted'] for row in summary.wanted))} "
-        f"and {percent(max(row['wanted'] for row in summary.wanted))}, the networks agree with what was asked to r2 = "
+        f"The share for {member} is {relation} that of the best baseline, which needs no generator: {best}, "
+        f"{percent(shares[best])}."
+    )
+
+
+def _wanted(summary: Summary, member: str) -> str:
+    rows = [row for row in summary.wanted if row["member"] == member]
+    if not rows:
+        return ""
+    least, most = (percent(end(row["wanted"] for row in rows)) for end in (min, max))
+    r2 = calibration_r2(summary, member)
+    if r2 is None:
+        return f"Asked for {least} and nothing else, the networks for {member} show no calibration."
+    return (
+        f"Asked for {len(rows)} accuracies between {least} and {most}, the "
+        f"networks for {member} agree with what was asked to r2 = "
         f"{ratio(r2)} (1 - SSE/SST; 1: they have what was asked, 0 or less: the wish is ignored)."
     )
 
 
-def calibration_r2(summary: Summary) -> float | None:
-    """How well what was achieved agrees with what was asked; a network that computes nothing has accuracy 0."""
-    wanted = torch.tensor([row["wanted"] for row in summary.wanted])
-    achieved = torch.tensor([row["accuracy"] or 0.0 for row in summary.wanted])
-    return Calibration.of(wanted, achieved).r2 if len(wanted) > 1 else None
+def calibration_r2(summary: Summary, member: str | None = None) -> float | None:
+    """How well what was achieved agrees with what was asked; a network that computes nothing has accuracy 0.
+
+    Of one member, or of all together; `None` where the wishes are all the same.
+    """
+    rows = [row for row in summary.wanted if member in (None, row["member"])]
+    wanted = torch.tensor([row["wanted"] for row in rows])
+    achieved = torch.tensor([row["accuracy"] or 0.0 for row in rows])
+    return Calibration.of(wanted, achieved).r2 if len(wanted.unique()) > 1 else None
 
 
 def _given(summary: Summary) -> str:
-    gains = {f"{row['member']}: {row['layer']}": row["gain"] for row in summary.given if row["gain"] is not None}
+    prefixed = len(summary.members) > 1
+    gains = {
+        f"{row['member']}: {row['layer']}" if prefixed else row["layer"]: row["gain"]
+        for row in summary.given
+        if row["gain"] is not None
+    }
     if not gains:
         return ""
     listed = ", ".join(f"{name} {100 * gain:+.1f}" for name, gain in gains.items())
