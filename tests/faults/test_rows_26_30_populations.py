@@ -138,12 +138,14 @@ def test_row_30_the_alarm_says_what_is_wrong() -> None:
 
     spread = torch.randn(5, 1, 3, generator=torch.Generator().manual_seed(0))
     progress: Any = None
-    assert _collapse_alarm(spread, 0)(Constant(1.0), progress) == {
+    assert _collapse_alarm(spread, Condition(), 0)(Constant(1.0), progress) == {
         "ratio": 0.0,
         "alarm": "samples lie 0 as far apart as training networks: collapse",
     }
-    assert _collapse_alarm(spread, 0)(Constant(float("nan")), progress) == {"alarm": "samples are not finite"}
-    assert _collapse_alarm(torch.ones(5, 1, 3), 0)(Constant(1.0), progress) == {}
+    assert _collapse_alarm(spread, Condition(), 0)(Constant(float("nan")), progress) == {
+        "alarm": "samples are not finite"
+    }
+    assert _collapse_alarm(torch.ones(5, 1, 3), Condition(), 0)(Constant(1.0), progress) == {}
 
 
 def test_row_30_one_run_of_many_networks_is_replay_and_compared_with_nothing(tmp_path: Path) -> None:
