@@ -28,8 +28,10 @@ def describe_environment() -> dict[str, str | int]:
 
 def command_line() -> str:
     """The command that is running, as the user typed it, but of absolute paths only the last part."""
-    module = getattr(sys.modules.get("__main__"), "__spec__", None)  # what `python -m` was told
-    words = sys.argv if module is None else [f"python -m {module.name.removesuffix('.__main__')}", *sys.argv[1:]]
+    main = getattr(sys.modules.get("__main__"), "__spec__", None)
+    words = list(sys.argv)
+    if main is not None and main.origin == sys.argv[0]:  # a module by its name, as in `python -m benchmarks.zoo`
+        words[0] = f"python -m {main.name}"
     return " ".join("=".join(_last_part(part) for part in word.split("=")) for word in words)
 
 

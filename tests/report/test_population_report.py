@@ -23,7 +23,9 @@ def row(kind: str, networks: int, accuracy: float | None, member: str = "mlp", n
 def summary(*sets: Any, wanted: Any = (), training: Any = (), given: Any = ()) -> Summary:
     members = list(dict.fromkeys(one["member"] for one in sets))
     where = {"images": 10, "dataset": "digits", "precision": "fp32"}
-    return Summary(list(sets), list(wanted), list(given), list(training), where, ["relative L2"], members)
+    return Summary(
+        list(sets), list(wanted), list(given), list(training), where, {"mnist": 100}, ["relative L2"], members
+    )
 
 
 def population(nearest: float, performant: float, held_out: int = 30, both: float = 0.0) -> Summary:
