@@ -187,8 +187,14 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     ),
 }
 
-# How trained synthesizers are timed: as they sample by themselves, and in fewer steps.
-RATES: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "mlp": ({"n": 256}, {"n": 1024, "steps": 5}, {"n": 1024, "steps": 1}),
-    "cnn": ({"n": 64}, {"n": 64, "steps": 5}),
+# How trained synthesizers are timed, by network: the first as its experiment samples by itself, then in fewer steps.
+RATES: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]] = {
+    "mlp": (
+        ("mlp", {"n": 256}),
+        ("mlp", {"n": 1024, "sampler": "euler", "steps": 10}),
+        ("shipped", {"n": 256}),
+        ("shipped", {"n": 1024, "sampler": "euler", "steps": 20}),
+        ("shipped", {"n": 1024, "sampler": "euler", "steps": 10}),
+    ),
+    "cnn": (("cnn", {"n": 64}), ("cnn", {"n": 64, "sampler": "euler", "steps": 5})),
 }

@@ -83,13 +83,14 @@ def _given(rows: Sequence[Row]) -> str:
 
 
 def _rates(rows: Sequence[Row]) -> str:
-    head = ("generator", "how", "networks a second", "spread")
+    head = ("generator", "how", "networks a second", "spread", "accuracy %")
     body = [
         (
             row["experiment"],
             ", ".join(f"{key} {row[key]}" for key in ("n", "sampler", "steps") if key in row),
             f"{row['median']:,.0f}",
             f"{min(row['all']):,.0f} to {max(row['all']):,.0f}",
+            _percent(row["accuracy"]),
         )
         for row in rows
         if row["kind"] == "rate"
