@@ -83,7 +83,7 @@ def _measured(summary: Summary) -> list[Row]:
 
 
 def rates(work: Path, dataset: str, repeats: int) -> list[Row]:
-    """Networks a second, decoded, as trained synthesizers sample by themselves and in fewer steps; and how good each."""
+    """Networks a second, decoded, as synthesizers sample by themselves and in fewer steps; and how good they are."""
     rows, data = [], ws.load_dataset(dataset)
     for network, ways in RATES.items():
         for name, way in ways:
