@@ -134,12 +134,6 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         (*_training(2000), *POPULATION),
         OF_COSINE,
     ),
-    "mlp-flat": Experiment(
-        "mlp",
-        _named("flat", canonical=True),
-        _named("diffusion", **FLOW, denoiser="mlp"),
-        (*_training(600, 128), *POPULATION),
-    ),
     "mlp-autoencoder": Experiment(
         "mlp",
         _named("autoencoder", canonical=True, width=None, latent=64),
