@@ -16,8 +16,8 @@ ZOOS: Mapping[str, Sequence[str]] = {
     "mlp": (MLP, "seed=4", "zoo.runs=500", "zoo.epochs=5", "zoo.weight_decay=1e-3"),
     "cnn": (CNN, "seed=5", "zoo.runs=48", "zoo.epochs=4"),
     "progress": (
-        *(MLP, "seed=6", "zoo.runs=6", "zoo.epochs=6", "zoo.capture_steps=15"),
-        "vary.learning_rate={low: 2e-4, high: 1.5e-3, scale: log}",  # slow ones show low accuracies closely
+        *(MLP, "seed=6", "zoo.runs=12", "zoo.epochs=6", "zoo.capture_steps=40"),
+        "vary.learning_rate={low: 5e-5, high: 2e-3, scale: log}",  # slow ones show low accuracies closely
     ),
 }
 
@@ -94,7 +94,7 @@ _SINGLE = ("population.validation=0", "population.held_out=0", "evaluation.sampl
 _STOPPED = ("population.train=400", "population.validation=0.1", "population.held_out=0.1", "evaluation.samples=256")
 _ASKED = (
     "population.validation=0",
-    "population.held_out=0.2",
+    "population.held_out=0.1",
     "population.checkpoints=all",
     "evaluation.wanted=200",
     "evaluation.wanted_from=0.6",
@@ -180,8 +180,8 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         _named("pca", components=128),
         _named(
             "diffusion",
-            **{**FLOW, **NEAR_NOISE, "steps": 40, "shift": 3},
-            **{"denoiser": "mlp", "blocks": 2, "memory": 2048, "conditions": "[accuracy]"},
+            **{**FLOW, **NEAR_NOISE, "steps": 40},
+            **{"denoiser": "mlp", "blocks": 2, "memory": 4096, "conditions": "[accuracy]"},
         ),
         (*_training(4000, average=0.999), *_FEW, *_ASKED),
     ),
