@@ -89,7 +89,7 @@ def rates(work: Path, dataset: str, repeats: int) -> list[Row]:
         for name, way in ways:
             synthesizer = Synthesizer.load(RunFolder.open(work / name).synthesizer(0, BUDGET))
             found = median_rate(partial(_sampled, synthesizer, way), repeats)
-            weights = synthesizer.sample(**{**way, "n": 64}, seed=1)
+            weights = synthesizer.sample(**{**way, "n": 16}, seed=1)
             accuracies = [one.accuracy for one in ws.evaluate(synthesizer.architecture.build(0), weights, data.test)]
             accuracy = statistics.fmean(accuracies)
             rows.append({"kind": "rate", "network": network, "experiment": name, **way, "accuracy": accuracy, **found})

@@ -190,8 +190,8 @@ EXPERIMENTS: Mapping[str, Experiment] = {
 # How trained synthesizers are timed, by network: the first as its experiment samples by itself, then in fewer steps.
 RATES: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]] = {
     "mlp": (
-        ("mlp", {"n": 256}),
-        ("mlp", {"n": 1024, "sampler": "euler", "steps": 10}),
+        ("mlp", {"n": 64}),
+        ("mlp", {"n": 256, "sampler": "euler", "steps": 10}),
         ("shipped", {"n": 256}),
         ("shipped", {"n": 1024, "sampler": "euler", "steps": 20}),
         ("shipped", {"n": 1024, "sampler": "euler", "steps": 10}),
