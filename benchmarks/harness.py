@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from weightsmith.environment import describe_environment
+from weightsmith.environment import command_line, describe_environment
 from weightsmith.pipeline import run_pipeline
 from weightsmith.settings.loading import load_recipe
 from weightsmith.zoo import Zoo
@@ -33,7 +33,7 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
 
 def write_result(path: Path, headline: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Write `{schema, headline, rows, environment}` and print the headline."""
-    environment = {**describe_environment(), "command": " ".join(["python -m", *_module(), *sys.argv[1:]])}
+    environment = {**describe_environment(), "command": command_line()}
     document = {"schema": "weightsmith.benchmark/1", "headline": headline, "rows": rows, "environment": environment}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n")
@@ -78,8 +78,3 @@ def peak_rss_mb() -> float:
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024 / 1e6  # type: ignore[index]
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
-def _module() -> list[str]:
-    name = Path(sys.argv[0]).stem
-    return [f"benchmarks.{name}"]
