@@ -102,21 +102,20 @@ _ASKED = (
 )
 _FEW = ("evaluation.samples=64",)
 
+
+def _single(path: Mapping[str, Any], samplers: Mapping[str, int]) -> Experiment:
+    return Experiment(
+        "single",
+        _named("flat", canonical=True),
+        _named("diffusion", **path, denoiser="mlp", width=256, blocks=2),
+        (*_training(400, 32, average=0.98, precision="fp32"), *_SINGLE),
+        samplers,
+    )
+
+
 EXPERIMENTS: Mapping[str, Experiment] = {
-    "single": Experiment(
-        "single",
-        _named("flat", canonical=True),
-        _named("diffusion", **FLOW, denoiser="mlp", width=256, blocks=2),
-        (*_training(400, 32, average=0.98, precision="fp32"), *_SINGLE),
-        OF_FLOW,
-    ),
-    "single-cosine": Experiment(
-        "single",
-        _named("flat", canonical=True),
-        _named("diffusion", **COSINE, denoiser="mlp", width=256, blocks=2),
-        (*_training(400, 32, average=0.98, precision="fp32"), *_SINGLE),
-        OF_COSINE,
-    ),
+    "single": _single(FLOW, OF_FLOW),
+    "single-cosine": _single(COSINE, OF_COSINE),
     "mlp": Experiment("mlp", PCA, MEMORY, (*_training(12000, average=0.999), *POPULATION), OF_FLOW),
     "mlp-early": Experiment(  # stopped by validation runs
         "mlp",

@@ -6,11 +6,14 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from damage import fill
+
 from weightsmith.cli import main
+from weightsmith.errors import EnvironmentFault
 from weightsmith.settings.loading import parse_recipe
 from weightsmith.settings.recipe import Recipe
 from weightsmith.zoo import Zoo
@@ -51,6 +54,28 @@ def learned(run: Path) -> tuple[dict[str, bytes], list[dict[str, Any]]]:
 
 def leftovers(run: Path) -> list[Path]:
     return [path for path in run.rglob("*") if path.name.endswith(".tmp") or path.name.startswith("unfinished")]
+
+
+def stages_refused(disk: Path, work: Callable[[], object], run: Path, made: Sequence[str]) -> set[str]:
+    """Do work on a disk with a little more room each time, until it is done; what a run had made when it was refused.
+
+    `made`: what a run makes, the last first. Every refusal is of the disk, says what to do, and leaves no half file.
+    """
+    reached, refusals = set(), []
+    for leave in range(8, 400, 16):
+        filler = fill(disk, leave * 1024)
+        try:
+            work()
+            break
+        except EnvironmentFault as error:
+            refusals.append((error.message, error.remedy))
+        finally:
+            filler.unlink()
+        assert not [path for path in leftovers(run) if path.suffix == ".tmp"]
+        reached.add(next((name for name in made if (run / name).exists()), "nothing"))
+    assert all(message.startswith("cannot write") for message, _ in refusals)
+    assert all("free some disk space and run the same command again" in remedy for _, remedy in refusals)
+    return reached
 
 
 def start(work: Callable[[], object]) -> tuple[int, int]:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from conftest import Run
 from damage import fill
-from interrupted_runs import learned, leftovers, start, start_program
+from interrupted_runs import learned, leftovers, stages_refused, start, start_program
 from small_populations import CODECS, TEXT, files, interrupted, make_zoo, recipe, state_of, trained
 
 from weightsmith.errors import ArtifactError, BadInput, EnvironmentFault
@@ -231,21 +231,8 @@ def test_row_9_full_disk_anywhere_in_a_population_run(
     monkeypatch.setattr(measure, "RATE_SECONDS", 0.0)
     wanted = recipe(zoo, "training.budgets={some: 2}", "generator.options.width=4")
     straight = run_pipeline(wanted, tmp_path / "straight", until="evaluate").path
-    run, reached, refusals = small_disk / "run", set(), []
-    for leave in range(8, 400, 16):
-        filler = fill(small_disk, leave * 1024)
-        try:
-            run_pipeline(wanted, run, until="evaluate")
-            break
-        except EnvironmentFault as error:
-            refusals.append((error.message, error.remedy))
-        finally:
-            filler.unlink()
-        assert not [path for path in leftovers(run) if path.suffix == ".tmp"]
-        made = ("records.jsonl", "samples", "synthesizer/pipeline-0/some", "metrics.jsonl")
-        reached.add(next((name for name in made if (run / name).exists()), "nothing"))
-    assert all(message.startswith("cannot write") for message, _ in refusals)
-    assert all("free some disk space and run the same command again" in remedy for _, remedy in refusals)
+    run, made = small_disk / "run", ("records.jsonl", "samples", "synthesizer/pipeline-0/some", "metrics.jsonl")
+    reached = stages_refused(small_disk, lambda: run_pipeline(wanted, run, until="evaluate"), run, made)
     assert len(reached) >= 2, f"the disk was full in several stages, {reached}"
     run_pipeline(wanted, run, until="evaluate")
     assert learned(run) == learned(straight)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from conftest import Run
 from damage import cut, fill, flipped
-from interrupted_runs import leftovers, outcome
+from interrupted_runs import leftovers, outcome, stages_refused
 from small_zoo import kill_while
 
 from weightsmith.architectures import Architecture
@@ -62,21 +62,8 @@ def test_full_disk_while_a_synthesizer_is_saved(small_disk: Path, leave: int) ->
 
 def test_full_disk_anywhere_in_a_run(small_disk: Path, tiny_run: Path, tiny_recipe: Recipe) -> None:
     """The same run, given a little more space each time, gets further each time, and ends as if never stopped."""
-    run, reached, refusals = small_disk / "run", set(), []
-    for leave in range(8, 300, 16):
-        filler = fill(small_disk, leave * 1024)
-        try:
-            run_pipeline(tiny_recipe, run, until="evaluate")
-            break
-        except EnvironmentFault as error:
-            refusals.append((error.message, error.remedy))
-        finally:
-            filler.unlink()
-        assert not [path for path in leftovers(run) if path.suffix == ".tmp"]
-        made = ("records.jsonl", "samples", "synthesizer", "zoo")
-        reached.add(next((name for name in made if (run / name).exists()), "nothing"))
-    assert all(message.startswith("cannot write") for message, _ in refusals)
-    assert all("free some disk space and run the same command again" in remedy for _, remedy in refusals)
+    run, made = small_disk / "run", ("records.jsonl", "samples", "synthesizer", "zoo")
+    reached = stages_refused(small_disk, lambda: run_pipeline(tiny_recipe, run, until="evaluate"), run, made)
     assert len(reached) >= 3, f"the disk was full in several stages, {reached}"
     run_pipeline(tiny_recipe, run, until="evaluate")
     assert outcome(run) == outcome(tiny_run)
