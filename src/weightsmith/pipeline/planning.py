@@ -24,6 +24,7 @@ from weightsmith.ensemble import (
 )
 from weightsmith.errors import BadInput
 from weightsmith.interruption import check_interrupted
+from weightsmith.reporter import counted
 from weightsmith.seeds import derive_seed
 from weightsmith.settings.experiment import told_datasets
 from weightsmith.settings.recipe import Recipe, ZooSettings
@@ -173,7 +174,8 @@ def _shares(plan: ZooPlan, note: Callable[[str], None]) -> dict[str, int]:
     long = steps / speed(1) > _WORTH_SECONDS
     workers, threads = share_cores(tasks, cores, speed if long else float)
     if long:
-        note(f"{workers} workers of {threads} threads: soonest done of what was measured")
+        shape = f"{counted(workers, 'worker')} of {counted(threads, 'thread')}"
+        note(f"{shape}: soonest done of what was measured")
     return {"workers": workers, "threads": threads}
 
 
