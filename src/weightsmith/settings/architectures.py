@@ -11,6 +11,12 @@ from weightsmith.settings.options import MlpOptions, TargetCnnOptions
 ARCHITECTURES = {
     "target_cnn": "weightsmith.architectures.target_cnn:build",
     "mlp": "weightsmith.architectures.mlp:build",
+    "cnn": "weightsmith.architectures.families.cnn:build",
+    "residual": "weightsmith.architectures.families.residual:build",
+    "separable": "weightsmith.architectures.families.separable:build",
+    "vit": "weightsmith.architectures.families.patches:build_vit",
+    "mixer": "weightsmith.architectures.families.patches:build_mixer",
+    "axial": "weightsmith.architectures.families.axial:build",
 }
 
 

@@ -1,0 +1,5 @@
+"""Families of architectures that are drawn at random, to train a universal synthesizer on and to ask it for."""
+
+from weightsmith.architectures.families.drawing import COMBINATIONS, SPLITS, Split, draw, stream
+
+__all__ = ["COMBINATIONS", "SPLITS", "Split", "draw", "stream"]

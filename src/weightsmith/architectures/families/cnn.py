@@ -1,0 +1,45 @@
+"""Plain convolutional networks: convolutions in a row, the grid halved after the first two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from weightsmith.architectures.families.parts import ACTIVATIONS, head, norm2d
+
+HALVINGS = 2
+_POOLS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+
+
+def build(
+    input_shape: Sequence[int],
+    classes: int,
+    channels: Sequence[int] = (32, 64),
+    kernel: int = 3,
+    groups: int = 1,
+    activation: str = "relu",
+    norm: str = "none",
+    pool: str = "max",
+    head_kind: str = "flatten",
+    hidden: int = 128,
+) -> nn.Sequential:
+    """`(conv - norm - activation - pool) ... head`; `pool` is `max`, `average` or `stride`, which strides instead.
+
+    `groups` are those of every convolution but the first.
+    """
+    layers: list[nn.Module] = []
+    inputs, grid = input_shape[0], (input_shape[1], input_shape[2])
+    for i, outputs in enumerate(channels):
+        halve = i < HALVINGS
+        stride = 2 if halve and pool == "stride" else 1
+        layers += [
+            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups if i else 1),
+            norm2d(norm, outputs),
+            ACTIVATIONS[activation](),
+        ]
+        if halve:
+            layers += [] if pool == "stride" else [_POOLS[pool](2)]
+            grid = tuple((size + 1) // 2 if pool == "stride" else size // 2 for size in grid)  # type: ignore[assignment]
+        inputs = outputs
+    return nn.Sequential(*layers, *head(head_kind, inputs, grid, hidden, classes, activation))

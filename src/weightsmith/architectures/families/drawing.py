@@ -1,0 +1,190 @@
+"""Which architectures are drawn: the families, their sizes, and what is left out of training for each question.
+
+Splits, fixed: `training`; `unseen_size` (all widths, and depths where a family has several, left out of training,
+inside its range); `beyond` (up to 1.5 times the largest width or depth); `unseen_combination` (operations that
+training sees apart, never together); `held_out_family` (depthwise-separable networks and MLP-mixers).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from weightsmith.architectures.architecture import Architecture
+from weightsmith.seeds import derive_seed
+
+Split = Literal["training", "unseen_size", "beyond", "unseen_combination", "held_out_family"]
+SPLITS: tuple[Split, ...] = ("training", "unseen_size", "beyond", "unseen_combination", "held_out_family")
+TRAINED = {"mlp": 2, "cnn": 4, "residual": 3, "vit": 2, "axial": 1}  # how often each is drawn
+HELD_OUT = {"separable": 1, "mixer": 1}
+ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
+
+# Never together in training; each value by itself is.
+COMBINATIONS: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("mlp", {"norm": "layer", "activation": "gelu"}),
+    ("mlp", {"norm": "batch", "activation": "tanh"}),
+    ("cnn", {"norm": "group", "activation": "tanh"}),
+    ("cnn", {"norm": "batch", "pool": "average"}),
+    ("cnn", {"groups": 4, "activation": "silu"}),
+    ("cnn", {"kernel": 5, "head_kind": "average"}),
+    ("residual", {"activation": "tanh"}),
+    ("residual", {"norm": "group", "head_kind": "flatten"}),
+    ("residual", {"bottleneck": True, "norm": "none"}),
+    ("vit", {"pool": "token", "activation": "relu"}),
+    ("vit", {"patch": 7, "activation": "silu"}),
+)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The widths that a split draws from, in steps, and which depths."""
+
+    split: Split
+
+    def width(self, rng: random.Random, low: int, high: int, step: int) -> int:
+        """A multiple of `step`: each fourth one is left out of training, and what `unseen_size` draws."""
+        if self.split == "beyond":
+            return step * rng.randint(high // step + 1, high * 3 // (2 * step))
+        unseen = self.split == "unseen_size"
+        return step * rng.choice([n for n in range(low // step, high // step + 1) if (n % 4 == 3) == unseen])
+
+    def depth(self, rng: random.Random, trained: Sequence[int], left_out: int) -> int:
+        if self.split == "beyond":
+            return max(trained) * 3 // 2
+        return left_out if self.split == "unseen_size" else rng.choice(trained)
+
+
+def draw(split: Split, index: int, input_shape: tuple[int, ...] = (1, 28, 28), classes: int = 10) -> Architecture:
+    """The architecture of that number in a split: the same for everyone."""
+    for attempt in range(1000):
+        rng = random.Random(derive_seed(index, "architectures", split, attempt))
+        family, options = _options(split, rng)
+        if allowed(split, family, options):
+            return Architecture(family, tuple(input_shape), classes, options)
+    raise AssertionError("the families leave no architecture for this split")
+
+
+def stream(split: Split, start: int = 0) -> Iterator[Architecture]:
+    """The architectures of a split from number `start` on, without end."""
+    index = start
+    while True:
+        yield draw(split, index)
+        index += 1
+
+
+def combined(family: str, options: Mapping[str, Any]) -> bool:
+    """Whether operations stand together here that training sees only apart."""
+    return any(
+        family == of and all(options.get(name) == value for name, value in together.items())
+        for of, together in COMBINATIONS
+    )
+
+
+def allowed(split: Split, family: str, options: Mapping[str, Any]) -> bool:
+    """Whether a split may hold this architecture."""
+    return combined(family, options) == (split == "unseen_combination")
+
+
+def _options(split: Split, rng: random.Random) -> tuple[str, dict[str, Any]]:
+    sizes = Sizes(split)
+    if split == "unseen_combination":
+        family, together = rng.choice(COMBINATIONS)
+        return family, _FAMILIES[family](rng, sizes) | dict(together)
+    weights = HELD_OUT if split == "held_out_family" else TRAINED
+    family = rng.choices(list(weights), list(weights.values()))[0]
+    return family, _FAMILIES[family](rng, sizes)
+
+
+def _mlp(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    depth = sizes.depth(rng, (1, 2, 4), 3)
+    return {
+        "hidden": [sizes.width(rng, 64, 384, 16) for _ in range(depth)],
+        "activation": rng.choice(ACTIVATIONS),
+        "norm": rng.choice(("none", "none", "layer", "batch")),
+    }
+
+
+def _cnn(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    depth = sizes.depth(rng, (2, 3, 5), 4)
+    first, widest = sizes.width(rng, 16, 40, 4), sizes.width(rng, 32, 64, 4)
+    head = "flatten" if depth == 2 else rng.choice(("flatten", "average"))
+    return {
+        "channels": [first, *(widest for _ in range(depth - 1))],
+        "kernel": rng.choice((3, 3, 5)) if depth < 4 else 3,
+        "groups": rng.choice((1, 1, 2, 4)),
+        "activation": rng.choice(ACTIVATIONS),
+        "norm": rng.choice(("none", "none", "batch", "group", "layer")),
+        "pool": rng.choice(("max", "average", "stride")),
+        "head_kind": head,
+        "hidden": rng.choice((0, sizes.width(rng, 64, 192, 16))),
+    }
+
+
+def _residual(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    first = sizes.width(rng, 16, 48, 4)
+    deep = sizes.depth(rng, (2, 4), 3)
+    return {
+        "channels": [first, sizes.width(rng, 32, 64, 4)],
+        "blocks": [deep // 2, deep - deep // 2],
+        "bottleneck": rng.random() < 0.3,
+        "groups": rng.choice((1, 1, 2)),
+        "activation": rng.choice(ACTIVATIONS),
+        "norm": rng.choice(("none", "batch", "batch", "group", "layer")),
+        "head_kind": rng.choice(("average", "average", "flatten")),
+    }
+
+
+def _vit(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    return {
+        "patch": rng.choice((4, 7)),
+        "dim": sizes.width(rng, 32, 96, 8),
+        "depth": sizes.depth(rng, (1, 2, 4), 3),
+        "heads": rng.choice((2, 4)),
+        "ratio": 2,
+        "activation": rng.choice(ACTIVATIONS),
+        "pool": rng.choice(("average", "average", "token")),
+    }
+
+
+def _axial(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    depth = sizes.depth(rng, (2, 4), 3)
+    return {
+        "widths": [sizes.width(rng, 24, 64, 4) for _ in range(depth)],
+        "activation": rng.choice(ACTIVATIONS),
+        "hidden": rng.choice((0, sizes.width(rng, 64, 128, 16))),
+    }
+
+
+def _separable(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    width = sizes.width(rng, 32, 64, 4)
+    return {
+        "channels": [sizes.width(rng, 16, 48, 4), *(width for _ in range(rng.choice((2, 3, 4))))],
+        "activation": rng.choice(ACTIVATIONS),
+        "norm": rng.choice(("batch", "batch", "group", "layer", "none")),
+        "residual": rng.random() < 0.4,
+        "head_kind": rng.choice(("average", "flatten")),
+    }
+
+
+def _mixer(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    return {
+        "patch": rng.choice((4, 7)),
+        "dim": sizes.width(rng, 32, 96, 8),
+        "depth": rng.choice((1, 2, 4)),
+        "token_hidden": sizes.width(rng, 32, 96, 8),
+        "ratio": 2,
+        "activation": rng.choice(ACTIVATIONS),
+    }
+
+
+_FAMILIES: dict[str, Callable[[random.Random, Sizes], dict[str, Any]]] = {
+    "mlp": _mlp,
+    "cnn": _cnn,
+    "residual": _residual,
+    "vit": _vit,
+    "axial": _axial,
+    "separable": _separable,
+    "mixer": _mixer,
+}

@@ -1,0 +1,39 @@
+"""What the families are put together from: activations, normalisations of channels, and heads."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+ActivationName = Literal["relu", "gelu", "silu", "tanh"]
+NormName = Literal["none", "batch", "group", "layer"]
+HeadName = Literal["flatten", "average"]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
+GROUPS = 4  # of a group norm
+
+
+def norm2d(name: str, channels: int) -> nn.Module:
+    """A normalisation of `[batch, channels, height, width]`; `layer` is over channels and positions together."""
+    if name == "batch":
+        return nn.BatchNorm2d(channels)
+    if name in ("group", "layer"):
+        return nn.GroupNorm(GROUPS if name == "group" else 1, channels)
+    return nn.Identity()
+
+
+class GlobalAverage(nn.Module):
+    """The mean over height and width."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+def head(name: str, channels: int, grid: tuple[int, int], hidden: int, classes: int, activation: str) -> nn.Sequential:
+    """From `[batch, channels, *grid]` to logits: flattened or averaged, with one hidden layer where `hidden` > 0."""
+    features = channels if name == "average" else channels * grid[0] * grid[1]
+    pooled = GlobalAverage() if name == "average" else nn.Flatten()
+    if not hidden:
+        return nn.Sequential(pooled, nn.Linear(features, classes))
+    return nn.Sequential(pooled, nn.Linear(features, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, classes))

@@ -1,0 +1,126 @@
+"""Networks on patches: vision transformers and MLP-mixers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from weightsmith.architectures.families.parts import ACTIVATIONS
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over tokens (Vaswani et al. 2017)."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[batch, token, dim]` to the same shape."""
+        batch, tokens, dim = x.shape
+        parts = self.qkv(x).reshape(batch, tokens, 3, self.heads, dim // self.heads)  # (B, T, 3, H, D)
+        q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)  # (B, H, T, D) each
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        y: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, tokens, dim))
+        return y
+
+
+class Mixing(nn.Module):
+    """Two linear layers over the tokens, the same for every channel (Tolstikhin et al. 2021)."""
+
+    def __init__(self, tokens: int, hidden: int, activation: str) -> None:
+        super().__init__()
+        self.body = _perceptron(tokens, hidden, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[batch, token, dim]` to the same shape."""
+        y: Tensor = self.body(x.transpose(1, 2)).transpose(1, 2)
+        return y
+
+
+class PatchBlock(nn.Module):
+    """`x + mix(norm(x))`, then `x + perceptron(norm(x))`."""
+
+    def __init__(self, dim: int, hidden: int, activation: str, mix: nn.Module) -> None:
+        super().__init__()
+        self.norm1, self.mix = nn.LayerNorm(dim), mix
+        self.norm2, self.mlp = nn.LayerNorm(dim), _perceptron(dim, hidden, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.mix(self.norm1(x))
+        y: Tensor = x + self.mlp(self.norm2(x))
+        return y
+
+
+class PatchNetwork(nn.Module):
+    """Patches embedded, blocks, a last norm, and a linear head on the mean of the tokens or on a class token."""
+
+    def __init__(
+        self, input_shape: Sequence[int], classes: int, patch: int, dim: int, positions: bool, token: bool
+    ) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(input_shape[0], dim, patch, patch)
+        self.tokens = (input_shape[1] // patch) * (input_shape[2] // patch)
+        self.token = nn.Parameter(0.02 * torch.randn(1, 1, dim)) if token else None
+        self.positions = nn.Parameter(0.02 * torch.randn(1, self.tokens + token, dim)) if positions else None
+        self.blocks = nn.ModuleList()
+        self.norm = nn.LayerNorm(dim)
+        self.head = nn.Linear(dim, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images `[batch, channel, height, width]` to logits `[batch, class]`."""
+        x = self.embed(x).flatten(2).transpose(1, 2)  # (B, T, D)
+        if self.token is not None:
+            x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
+        if self.positions is not None:
+            x = x + self.positions
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm(x)
+        logits: Tensor = self.head(x[:, 0] if self.token is not None else x.mean(1))
+        return logits
+
+
+def build_vit(
+    input_shape: Sequence[int],
+    classes: int,
+    patch: int = 7,
+    dim: int = 64,
+    depth: int = 2,
+    heads: int = 4,
+    ratio: int = 2,
+    activation: str = "gelu",
+    pool: str = "average",
+) -> PatchNetwork:
+    """A vision transformer (Dosovitskiy et al. 2021); `pool` is `average` or `token`."""
+    network = PatchNetwork(input_shape, classes, patch, dim, positions=True, token=pool == "token")
+    for _ in range(depth):
+        network.blocks.append(PatchBlock(dim, ratio * dim, activation, Attention(dim, heads)))
+    return network
+
+
+def build_mixer(
+    input_shape: Sequence[int],
+    classes: int,
+    patch: int = 4,
+    dim: int = 64,
+    depth: int = 2,
+    token_hidden: int = 64,
+    ratio: int = 2,
+    activation: str = "gelu",
+) -> PatchNetwork:
+    """An MLP-mixer (Tolstikhin et al. 2021) with the mean of the tokens in front of its head."""
+    network = PatchNetwork(input_shape, classes, patch, dim, positions=False, token=False)
+    for _ in range(depth):
+        mixing = Mixing(network.tokens, token_hidden, activation)
+        network.blocks.append(PatchBlock(dim, ratio * dim, activation, mixing))
+    return network
+
+
+def _perceptron(width: int, hidden: int, activation: str) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, width))

@@ -1,0 +1,77 @@
+"""Architectures drawn at random, each traced when it is first asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from weightsmith.architectures import Architecture
+from weightsmith.architectures.families import Split, draw
+from weightsmith.graph import ParameterGraph
+from weightsmith.hypernetworks.blueprint import Blueprint
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An architecture as training uses it: its form (on the meta device, in training mode), blueprint, and cost.
+
+    `cost`: products and sums for one image. `buffers`: running statistics at their start.
+    """
+
+    architecture: Architecture
+    module: nn.Module
+    blueprint: Blueprint
+    cost: int
+    buffers: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, architecture: Architecture) -> Prepared:
+        """Trace an architecture."""
+        module = architecture.build(0).train()
+        graph = ParameterGraph.of(module, architecture.input_shape)
+        buffers = {name: value.clone() for name, value in module.named_buffers()}
+        return cls(architecture, module.to("meta"), Blueprint.of(graph), forward_cost(graph), buffers)
+
+    def __call__(self, weights: dict[str, Tensor], images: Tensor) -> Tensor:
+        """Logits `[image, class]` with these weights; norms over batches use the statistics of these images."""
+        buffers = {name: value.clone() for name, value in self.buffers.items()}
+        logits: Tensor = functional_call(self.module, weights | buffers, (images,))
+        return logits
+
+
+def forward_cost(graph: ParameterGraph) -> int:
+    """Multiply-adds of the layers with weights for one input."""
+    total = 0
+    for operation in graph.operations:
+        weight = operation.parameters.get("weight")
+        if weight is None or operation.kind not in ("linear", "convolution", "transposed_convolution"):
+            continue
+        shape = operation.shapes[0]
+        positions = math.prod(shape[2:]) if operation.kind != "linear" else math.prod(shape[1:-1])
+        total += math.prod(graph.tensors[weight].shape) * positions
+    return total
+
+
+@dataclass
+class ArchitecturePool:
+    """The first `size` architectures of a split."""
+
+    split: Split
+    size: int
+    _known: dict[int, Prepared] = field(default_factory=dict, init=False, repr=False)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, number: int) -> Prepared:
+        if number not in self._known:
+            self._known[number] = Prepared.of(draw(self.split, number))
+        return self._known[number]
+
+    def some(self, count: int, rng: torch.Generator) -> list[Prepared]:
+        """So many of them at random."""
+        return [self[int(number)] for number in torch.randint(self.size, (count,), generator=rng)]
