@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -52,6 +53,22 @@ class TensorPlan:
 
 
 @dataclass(frozen=True)
+class UnitRows:
+    """The units along the axes of all tensors, end to end: along first axes, or along all others.
+
+    `keys`: of each stretch the tensor, the axis and which of its groups; `shapes`: `[block, index]` of each. `units`
+    and `tensors`, int64 `[row]`: the unit in each row (0 where there is none), and the tensor that it is a unit of.
+    `missing` bool `[row, 1]`: where there is none; `None` where there always is one.
+    """
+
+    keys: tuple[tuple[int, int, int], ...]
+    shapes: tuple[torch.Size, ...]
+    units: Tensor
+    tensors: Tensor
+    missing: Tensor | None
+
+
+@dataclass(frozen=True)
 class Blueprint:
     """All that a hypernetwork reads of an architecture.
 
@@ -67,6 +84,47 @@ class Blueprint:
     writes: Tensor
     reads: Tensor
     untouched: Mapping[str, str]
+    _elsewhere: dict[torch.device, Blueprint] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def on(self, device: torch.device) -> Blueprint:
+        """The same with its tensors on that device; they are moved once."""
+        if self.space_of.device == device:
+            return self
+        if device not in self._elsewhere:
+            moved = ("space_of", "group_of", "features", "writes", "reads")
+            self._elsewhere[device] = replace(
+                self,
+                tensors=tuple(_tensor_on(plan, device) for plan in self.tensors),
+                **{name: getattr(self, name).to(device) for name in moved},
+            )
+        return self._elsewhere[device]
+
+    @cached_property
+    def rows(self) -> tuple[UnitRows | None, UnitRows | None]:
+        """The units along first axes and those along all others; `None` where there are none."""
+        return self._rows(0), self._rows(1)
+
+    def _rows(self, side: int) -> UnitRows | None:
+        found = {
+            (number, i, j): index
+            for number, plan in enumerate(self.tensors)
+            for i, axis in enumerate(plan.axes)
+            if min(i, 1) == side
+            for j, index in enumerate(axis.units)
+        }
+        if not found:
+            return None
+        units = torch.cat([index.flatten() for index in found.values()])
+        lengths = torch.tensor([index.numel() for index in found.values()])
+        tensors = torch.tensor([number for number, _, _ in found]).repeat_interleave(lengths).to(units.device)
+        missing = (units < 0)[:, None]
+        return UnitRows(
+            tuple(found),
+            tuple(index.shape for index in found.values()),
+            units.clamp_min(0),
+            tensors,
+            missing if bool(missing.any()) else None,
+        )
 
     @property
     def units(self) -> int:
@@ -191,6 +249,18 @@ class _Drafter:
         if has_units or (len(node.shape) > 2 and axis == node.input_axis):
             return Grid("slots", 1, count)
         return Grid("sequence", 1, count)
+
+
+def _tensor_on(plan: TensorPlan, device: torch.device) -> TensorPlan:
+    axes = (
+        AxisPlan(
+            tuple(index.to(device) for index in axis.units),
+            None if axis.fixed is None else axis.fixed.to(device),
+            axis.grid,
+        )
+        for axis in plan.axes
+    )
+    return replace(plan, axes=tuple(axes))
 
 
 def _why_untouched(node: TensorNode) -> str | None:

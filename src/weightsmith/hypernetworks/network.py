@@ -49,21 +49,31 @@ class Hypernetwork(nn.Module):
         self.leave = nn.LayerNorm(dim)
         self.pairs = _Pairs(dim, sizes.rank)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie, and those that it writes."""
+        return self.pairs.sides.device
+
     def draw(self, blueprint: Blueprint, rng: torch.Generator) -> Float[Tensor, "unit noise"]:
-        """Standard normal noise for every unit; part of it is shared by the units of a group, so that they are told."""
+        """Standard normal noise for every unit; part of it is shared by the units of a group, so that they are told.
+
+        It is drawn on the CPU, so that it is the same on every device, and lies where the hypernetwork does.
+        """
         own = torch.randn(blueprint.units, self.sizes.noise, generator=rng)
         groups = int(blueprint.group_of.max()) + 1 if blueprint.units else 0
-        shared = torch.randn(groups, self.sizes.noise, generator=rng)[blueprint.group_of]
+        shared = torch.randn(groups, self.sizes.noise, generator=rng)[blueprint.group_of.cpu()]
         share = self.sizes.group_share
-        return math.sqrt(1 - share) * own + math.sqrt(share) * shared
+        return (math.sqrt(1 - share) * own + math.sqrt(share) * shared).to(self.device)
 
     def forward(self, blueprint: Blueprint, noise: Float[Tensor, "unit noise"]) -> dict[str, Tensor]:
         """The tensors of the blueprint by name. `noise` need not be normal: it is centred and scaled a layer."""
+        blueprint = blueprint.on(self.device)
         units, tensors = self.codes(blueprint, noise)
         return self.pairs(blueprint, units, tensors)
 
     def codes(self, blueprint: Blueprint, noise: Float[Tensor, "unit noise"]) -> tuple[Tensor, Tensor]:
         """The code of every unit and of every tensor, `[unit, dim]` and `[tensor, dim]`."""
+        blueprint = blueprint.on(self.device)
         layers = _Layers(blueprint)
         tensors = self.read(blueprint.features)
         size = layers.counts.log2()[:, None] / 4 - 1.5
@@ -157,25 +167,15 @@ class _Pairs(nn.Module):
         """Each axis's factors of its units, all in one product a side: by tensor, axis and which of its groups."""
         found: dict[tuple[int, int, int], Tensor] = {}
         modulation = 1 + self.modulate_units(tensors).unflatten(-1, (_SIDES, -1))  # (T, 2, D)
-        for side in range(_SIDES):
-            keys, wanted, of = [], [], []
-            for number, plan in enumerate(blueprint.tensors):
-                for i, axis in enumerate(plan.axes):
-                    if min(i, 1) == side:
-                        for j, index in enumerate(axis.units):
-                            keys.append((number, i, j))
-                            wanted.append(index)
-                            of.append(number)
-            if not keys:
+        for side, rows in enumerate(blueprint.rows):
+            if rows is None:
                 continue
-            lengths = [index.numel() for index in wanted]
-            at = torch.cat([index.flatten() for index in wanted])
-            tensor = torch.tensor(of).repeat_interleave(torch.tensor(lengths))
-            values = (units[at.clamp_min(0)] * modulation[tensor, side]) @ self.sides[side]
-            if bool((at < 0).any()):
-                values = torch.where(at[:, None] < 0, 1.0, values)
-            for key, index, value in zip(keys, wanted, values.split(lengths), strict=True):
-                found[key] = value.unflatten(0, index.shape)
+            values = (units[rows.units] * modulation[rows.tensors, side]) @ self.sides[side]
+            if rows.missing is not None:
+                values = torch.where(rows.missing, 1.0, values)
+            lengths = [shape.numel() for shape in rows.shapes]
+            for key, shape, value in zip(rows.keys, rows.shapes, values.split(lengths), strict=True):
+                found[key] = value.unflatten(0, shape)
         return found
 
     def _factor(
@@ -187,7 +187,7 @@ class _Pairs(nn.Module):
             value = rows[number, i, j]
             found = value if found is None else found * value
         if axis.grid is not None and axis.fixed is not None:
-            basis = cosine_basis(axis.grid)
+            basis = cosine_basis(axis.grid, columns.device)
             table = (basis * columns) @ self.grids[GRID_KINDS.index(axis.grid.kind)]
             fixed = table[axis.fixed]
             found = fixed if found is None else found * fixed
