@@ -14,7 +14,10 @@ from weightsmith.graph import ParameterGraph, TensorNode
 from weightsmith.graph.groups import Group, Place
 from weightsmith.hypernetworks.context import FEATURES, Surroundings, tensor_features
 
+_ADDED = 0.1
 GRID_KINDS = ("taps", "positions", "sequence", "outputs", "slots")
+SIDES = 2  # a unit's code is read in one way on the first axis of a tensor, in another on the others
+Key = tuple[int, int, int]  # a tensor, one of its axes, and which of the groups that the axis runs over
 
 
 @dataclass(frozen=True)
@@ -51,21 +54,26 @@ class TensorPlan:
     fan_in: int
     base: float  # what is added to: 1 for the weights of norms
 
+    @property
+    def scale(self) -> float:
+        return _ADDED if self.base or len(self.shape) <= 1 else 1 / math.sqrt(self.fan_in)
+
+    @property
+    def is_vector(self) -> bool:
+        if len(self.shape) != 1 or self.blocks > 1 or self.axes[0].fixed is not None or len(self.axes[0].units) != 1:
+            return False
+        return bool((self.axes[0].units[0] >= 0).all())
+
 
 @dataclass(frozen=True)
-class UnitRows:
-    """The units along the axes of all tensors, end to end: along first axes, or along all others.
+class Reading:
+    """All factors of units on one side, end to end: whose code a row reads, for which tensor, or nobody's."""
 
-    `keys`: of each stretch the tensor, the axis and which of its groups; `shapes`: `[block, index]` of each. `units`
-    and `tensors`, int64 `[row]`: the unit in each row (0 where there is none), and the tensor that it is a unit of.
-    `missing` bool `[row, 1]`: where there is none; `None` where there always is one.
-    """
-
-    keys: tuple[tuple[int, int, int], ...]
-    shapes: tuple[torch.Size, ...]
+    keys: tuple[Key, ...]
+    lengths: list[int]
     units: Tensor
     tensors: Tensor
-    missing: Tensor | None
+    nobody: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -99,33 +107,6 @@ class Blueprint:
             )
         return self._elsewhere[device]
 
-    @cached_property
-    def rows(self) -> tuple[UnitRows | None, UnitRows | None]:
-        """The units along first axes and those along all others; `None` where there are none."""
-        return self._rows(0), self._rows(1)
-
-    def _rows(self, side: int) -> UnitRows | None:
-        found = {
-            (number, i, j): index
-            for number, plan in enumerate(self.tensors)
-            for i, axis in enumerate(plan.axes)
-            if min(i, 1) == side
-            for j, index in enumerate(axis.units)
-        }
-        if not found:
-            return None
-        units = torch.cat([index.flatten() for index in found.values()])
-        lengths = torch.tensor([index.numel() for index in found.values()])
-        tensors = torch.tensor([number for number, _, _ in found]).repeat_interleave(lengths).to(units.device)
-        missing = (units < 0)[:, None]
-        return UnitRows(
-            tuple(found),
-            tuple(index.shape for index in found.values()),
-            units.clamp_min(0),
-            tensors,
-            missing if bool(missing.any()) else None,
-        )
-
     @property
     def units(self) -> int:
         return len(self.space_of)
@@ -138,6 +119,44 @@ class Blueprint:
     def of(cls, graph: ParameterGraph) -> Blueprint:
         """The blueprint of a graph."""
         return _Drafter(graph).blueprint()
+
+    @cached_property
+    def scales(self) -> Tensor:
+        """Root mean squares of tensors at a gain of one: by fan-in for what multiplies, small for what is added."""
+        return torch.tensor([plan.scale for plan in self.tensors]).to(self.space_of.device)
+
+    @cached_property
+    def vectors(self) -> list[int]:
+        """The numbers of the tensors whose only axis runs over one group of units, all of it."""
+        return [number for number, plan in enumerate(self.tensors) if plan.is_vector]
+
+    @cached_property
+    def readings(self) -> tuple[Reading, ...]:
+        return tuple(self._reading(side) for side in range(SIDES))
+
+    @cached_property
+    def on_grids(self) -> dict[Grid, list[Key]]:
+        """The axes that run over the same grid."""
+        found: dict[Grid, list[Key]] = {}
+        for number, plan in enumerate(self.tensors):
+            for i, axis in enumerate(plan.axes):
+                if axis.grid is not None:
+                    found.setdefault(axis.grid, []).append((number, i, 0))
+        return found
+
+    def _reading(self, side: int) -> Reading:
+        entries = [
+            ((number, i, j), index.flatten())
+            for number, plan in enumerate(self.tensors)
+            for i, axis in enumerate(plan.axes)
+            if min(i, 1) == side
+            for j, index in enumerate(axis.units)
+        ]
+        keys, lengths = tuple(key for key, _ in entries), [len(index) for _, index in entries]
+        at = torch.cat([index for _, index in entries] or [torch.zeros(0, dtype=torch.long)])
+        of = torch.tensor([number for number, *_ in keys], dtype=torch.long)
+        tensors = of.repeat_interleave(torch.tensor(lengths).long()).to(self.space_of.device)
+        return Reading(keys, lengths, at.clamp_min(0), tensors, at < 0 if bool((at < 0).any()) else None)
 
 
 class _Drafter:

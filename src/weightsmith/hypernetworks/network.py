@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weightsmith.hypernetworks.basis import COLUMNS, amplitudes, cosine_basis
-from weightsmith.hypernetworks.blueprint import GRID_KINDS, AxisPlan, Blueprint, TensorPlan
+from weightsmith.hypernetworks.blueprint import GRID_KINDS, SIDES, AxisPlan, Blueprint, Key, TensorPlan
 from weightsmith.hypernetworks.context import FEATURES
 
-_SIDES = 2  # a unit's code is read in one way where it is written, in another where it is read
+_SMALL = 1e-12
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Hypernetwork(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where its weights lie, and those that it writes."""
-        return self.pairs.sides.device
+        return self.noise.weight.device
 
     def draw(self, blueprint: Blueprint, rng: torch.Generator) -> Float[Tensor, "unit noise"]:
         """Standard normal noise for every unit; part of it is shared by the units of a group, so that they are told.
@@ -136,11 +136,10 @@ class _Pairs(nn.Module):
 
     def __init__(self, dim: int, rank: int) -> None:
         super().__init__()
-        self.rank = rank
-        self.sides = nn.Parameter(torch.randn(_SIDES, dim, rank) / math.sqrt(dim))
+        self.sides = nn.Parameter(torch.randn(SIDES, dim, rank) / math.sqrt(dim))
         grids = torch.stack([amplitudes(kind) for kind in GRID_KINDS])
         self.grids = nn.Parameter(grids[:, :, None] * torch.randn(len(GRID_KINDS), COLUMNS, rank))
-        self.modulate_units = nn.Linear(dim, _SIDES * dim)
+        self.modulate_units = nn.Linear(dim, SIDES * dim)
         self.modulate_grid = nn.Linear(dim, COLUMNS)
         self.modulate_ranks = nn.Linear(dim, rank)
         self.gain = nn.Linear(dim, 1)
@@ -149,56 +148,72 @@ class _Pairs(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[str, Tensor]:
-        rows = self._rows(blueprint, units, tensors)
-        columns = 1 + self.modulate_grid(tensors)
+        rows, grids = self._unit_factors(blueprint, units, tensors), self._grid_factors(blueprint, tensors)
         ranks = 1 + self.modulate_ranks(tensors)
-        gains = self.gain(tensors)[:, 0].float()
-        found = {}
+        scales = torch.exp(self.gain(tensors)[:, 0].float()) * blueprint.scales
+        found = self._vectors(blueprint, rows, ranks, scales)
         for number, plan in enumerate(blueprint.tensors):
-            factors = [self._factor(axis, rows, number, i, columns[number]) for i, axis in enumerate(plan.axes)]
-            value = _product(factors, ranks[number], plan).float()
-            value = value * torch.rsqrt(value.square().mean() + 1e-12)
-            value = plan.base + value * (torch.exp(gains[number]) * _scale(plan))
-            for name in plan.names:
-                found[name] = value
+            if number not in found:
+                factors = [_factor(axis, rows, grids, (number, i)) for i, axis in enumerate(plan.axes)]
+                value = _product(factors, ranks[number], plan).float()
+                found[number] = value * (torch.rsqrt(value.square().mean() + _SMALL) * scales[number])
+        return {
+            name: plan.base + found[number] if plan.base else found[number]
+            for number, plan in enumerate(blueprint.tensors)
+            for name in plan.names
+        }
+
+    def _unit_factors(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[Key, Tensor]:
+        """Factors of units along all axes, in one product a side: by tensor, axis and which of its groups."""
+        found: dict[Key, Tensor] = {}
+        modulation = 1 + self.modulate_units(tensors).unflatten(-1, (SIDES, -1))  # (T, 2, D)
+        for side, reading in enumerate(blueprint.readings):
+            if reading.keys:
+                values = (units[reading.units] * modulation[reading.tensors, side]) @ self.sides[side]
+                if reading.nobody is not None:
+                    values = torch.where(reading.nobody[:, None], 1.0, values)
+                found |= dict(zip(reading.keys, values.split(reading.lengths), strict=True))
         return found
 
-    def _rows(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[tuple[int, int, int], Tensor]:
-        """Each axis's factors of its units, all in one product a side: by tensor, axis and which of its groups."""
-        found: dict[tuple[int, int, int], Tensor] = {}
-        modulation = 1 + self.modulate_units(tensors).unflatten(-1, (_SIDES, -1))  # (T, 2, D)
-        for side, rows in enumerate(blueprint.rows):
-            if rows is None:
-                continue
-            values = (units[rows.units] * modulation[rows.tensors, side]) @ self.sides[side]
-            if rows.missing is not None:
-                values = torch.where(rows.missing, 1.0, values)
-            lengths = [shape.numel() for shape in rows.shapes]
-            for key, shape, value in zip(rows.keys, rows.shapes, values.split(lengths), strict=True):
-                found[key] = value.unflatten(0, shape)
+    def _grid_factors(self, blueprint: Blueprint, tensors: Tensor) -> dict[Key, Tensor]:
+        """Factors of fixed places, for all axes on the same grid at once."""
+        found: dict[Key, Tensor] = {}
+        columns = 1 + self.modulate_grid(tensors)
+        for grid, keys in blueprint.on_grids.items():
+            chosen = columns[[number for number, *_ in keys]]
+            basis = cosine_basis(grid, tensors.device)
+            values = (basis * chosen[:, None]) @ self.grids[GRID_KINDS.index(grid.kind)]  # (K, P, R)
+            found |= dict(zip(keys, values.unbind(), strict=True))
         return found
 
-    def _factor(
-        self, axis: AxisPlan, rows: dict[tuple[int, int, int], Tensor], number: int, i: int, columns: Tensor
-    ) -> Tensor | None:
-        """`[block or 1, index, rank]`, or `None` for an axis of one index that says nothing."""
-        found = None
-        for j in range(len(axis.units)):
-            value = rows[number, i, j]
-            found = value if found is None else found * value
-        if axis.grid is not None and axis.fixed is not None:
-            basis = cosine_basis(axis.grid, columns.device)
-            table = (basis * columns) @ self.grids[GRID_KINDS.index(axis.grid.kind)]
-            fixed = table[axis.fixed]
-            found = fixed if found is None else found * fixed
-        return found
+    def _vectors(
+        self, blueprint: Blueprint, rows: dict[Key, Tensor], ranks: Tensor, scales: Tensor
+    ) -> dict[int, Tensor]:
+        """Biases and other tensors whose only axis runs over units, all at once."""
+        numbers = blueprint.vectors
+        if not numbers:
+            return {}
+        values = [rows[number, 0, 0] for number in numbers]
+        lengths = [len(value) for value in values]
+        of = torch.repeat_interleave(torch.tensor(lengths)).to(ranks.device)
+        at = torch.tensor(numbers, device=ranks.device)
+        flat = (torch.cat(values) * ranks[at][of]).sum(-1).float()
+        squares = torch.zeros(len(numbers), device=flat.device).index_add(0, of, flat.square())
+        means = squares / torch.tensor(lengths, device=flat.device)
+        flat = flat * (torch.rsqrt(means + _SMALL) * scales[at])[of]
+        return dict(zip(numbers, flat.split(lengths), strict=True))
 
 
-def _scale(plan: TensorPlan) -> float:
-    """The root mean square at a gain of one: fan-in scaling for what multiplies, little for what is added."""
-    if plan.base or len(plan.shape) <= 1:
-        return 0.1
-    return 1 / math.sqrt(plan.fan_in)
+def _factor(axis: AxisPlan, rows: dict[Key, Tensor], grids: dict[Key, Tensor], where: tuple[int, int]) -> Tensor | None:
+    """`[block or 1, index, rank]`, or `None` for an axis of one index that says nothing."""
+    found = None
+    for j, index in enumerate(axis.units):
+        value = rows[*where, j].unflatten(0, index.shape)
+        found = value if found is None else found * value
+    if axis.fixed is not None:
+        fixed = grids[*where, 0][axis.fixed]
+        found = fixed if found is None else found * fixed
+    return found
 
 
 def _product(factors: list[Tensor | None], ranks: Tensor, plan: TensorPlan) -> Tensor:
