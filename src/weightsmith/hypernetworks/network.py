@@ -180,7 +180,7 @@ class _Pairs(nn.Module):
         found: dict[Key, Tensor] = {}
         columns = 1 + self.modulate_grid(tensors)
         for grid, keys in blueprint.on_grids.items():
-            chosen = columns[[number for number, *_ in keys]]
+            chosen = columns[torch.tensor([number for number, *_ in keys]).to(columns.device)]
             basis = cosine_basis(grid, tensors.device)
             values = (basis * chosen[:, None]) @ self.grids[GRID_KINDS.index(grid.kind)]  # (K, P, R)
             found |= dict(zip(keys, values.unbind(), strict=True))
@@ -196,10 +196,10 @@ class _Pairs(nn.Module):
         values = [rows[number, 0, 0] for number in numbers]
         lengths = [len(value) for value in values]
         of = torch.repeat_interleave(torch.tensor(lengths)).to(ranks.device)
-        at = torch.tensor(numbers, device=ranks.device)
+        at = torch.tensor(numbers).to(ranks.device)
         flat = (torch.cat(values) * ranks[at][of]).sum(-1).float()
         squares = torch.zeros(len(numbers), device=flat.device).index_add(0, of, flat.square())
-        means = squares / torch.tensor(lengths, device=flat.device)
+        means = squares / torch.tensor(lengths).to(flat.device)
         flat = flat * (torch.rsqrt(means + _SMALL) * scales[at])[of]
         return dict(zip(numbers, flat.split(lengths), strict=True))
 
