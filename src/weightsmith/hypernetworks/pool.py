@@ -14,13 +14,15 @@ from weightsmith.architectures import Architecture
 from weightsmith.architectures.families import TRAINED, Split, draw
 from weightsmith.graph import ParameterGraph
 from weightsmith.hypernetworks.blueprint import Blueprint
+from weightsmith.hypernetworks.extent import Extent
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """An architecture as training uses it: its form (on the meta device, in training mode), blueprint, and cost.
 
-    `cost`: products and sums for one image. `buffers`: running statistics at their start.
+    `cost`: products and sums for one image. `buffers`: running statistics at their start. `extent`: what training on it
+    covers.
     """
 
     architecture: Architecture
@@ -28,6 +30,7 @@ class Prepared:
     blueprint: Blueprint
     cost: int
     buffers: dict[str, Tensor]
+    extent: Extent
 
     @classmethod
     def of(cls, architecture: Architecture) -> Prepared:
@@ -35,7 +38,8 @@ class Prepared:
         module = architecture.build(0).train()
         graph = ParameterGraph.of(module, architecture.input_shape)
         buffers = {name: value.clone() for name, value in module.named_buffers()}
-        return cls(architecture, module.to("meta"), Blueprint.of(graph), forward_cost(graph), buffers)
+        blueprint, cost = Blueprint.of(graph), forward_cost(graph)
+        return cls(architecture, module.to("meta"), blueprint, cost, buffers, Extent.of(graph, blueprint))
 
     def __call__(self, weights: dict[str, Tensor], images: Tensor) -> Tensor:
         """Logits `[image, class]` with these weights; norms over batches use the statistics of these images."""
