@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from weightsmith.environment import peak_memory
 from weightsmith.hypernetworks.pool import ArchitecturePool, Prepared
 from weightsmith.interfaces import LossRecord
 from weightsmith.objectives.replicas import Found, Replicas
@@ -24,17 +25,22 @@ _LARGEST_GRADIENT = 1.0
 
 
 class Job(NamedTuple):
-    """One architecture of one update: its number in the pool, the seed of its noise, and the images it is shown."""
+    """One architecture of one update: its number in the pool, the seed of its noise, and the images of the batch.
+
+    `autocast`: whether products are taken in bfloat16, which a process of its own must be told.
+    """
 
     number: int
     seed: int
     images: Tensor
     labels: Tensor
+    autocast: bool = False
 
     def shown(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
         """The images and labels that this architecture sees: more where it costs little."""
         most = min(len(self.labels), _FEWEST_IMAGES * max(1, _CHEAP // max(prepared.cost, 1)))
         rows = torch.randperm(len(self.labels), generator=torch.Generator().manual_seed(self.seed))[:most]
+        rows = rows.to(self.images.device)
         return self.images[rows], self.labels[rows]
 
 
@@ -44,30 +50,37 @@ class TaskLoss:
 
     `architectures` are drawn for each update. The gradient of each is clipped to a norm of one before they are
     averaged, so that one network gone astray does not outvote the others; the loss given back has that gradient.
-    `workers` processes share them, which changes no bit. Networks that cost little see up to the whole batch of images.
+    `workers` processes share them, which changes no bit where each has one thread. Networks that cost little see up to
+    the whole batch of images. Everything is computed where the hypernetwork lies.
     """
 
     pool: ArchitecturePool
-    architectures: int = 4
-    workers: int = 1
-    _replicas: Replicas | None = field(default=None, init=False, repr=False)
-    _seconds: dict[int, float] = field(default_factory=dict, init=False, repr=False)  # by number, as last measured
+    architectures: int = 6
+    workers: int = field(default=1, compare=False)
+    _replicas: Replicas | None = field(default=None, init=False, repr=False, compare=False)
+    _seconds: dict[int, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(self, generator: Any, batch: Mapping[str, Tensor], rng: torch.Generator) -> LossRecord:
         """The loss on `batch["images"]` and `batch["labels"]`."""
         numbers = torch.randint(len(self.pool), (self.architectures,), generator=rng).tolist()
         seeds = torch.randint(2**62, (len(numbers),), generator=rng).tolist()
-        jobs = [Job(*parts, batch[IMAGES], batch[LABELS]) for parts in zip(numbers, seeds, strict=True)]
-        if torch.is_grad_enabled():
-            found = self._found(generator, jobs)
-            losses = [one.loss for one in found]
-            gradient = torch.stack([one.gradient for one in found]).mean(0)
-        else:
+        autocast = torch.is_autocast_enabled(batch[IMAGES].device.type)
+        jobs = [Job(*parts, batch[IMAGES], batch[LABELS], autocast) for parts in zip(numbers, seeds, strict=True)]
+        device = generator.network.device
+        if not torch.is_grad_enabled():
             losses = [float(_loss(self.pool[job.number], generator, job)) for job in jobs]
-        value = torch.tensor(math.fsum(losses) / len(losses))
-        if torch.is_grad_enabled():
-            value = _Known.apply(value, gradient, *generator.network.parameters())
-        return LossRecord(value, {})
+            return LossRecord(torch.tensor(math.fsum(losses) / len(losses), device=device), {})
+        found = self._found(generator, jobs)
+        gradient = torch.stack([one.gradient for one in found]).mean(0)
+        value = torch.tensor(math.fsum(one.loss for one in found) / len(found), device=device)
+        return LossRecord(_Known.apply(value, gradient, *generator.network.parameters()), {})
+
+    @property
+    def peak_memory(self) -> float | None:
+        """The most memory in MB that this process and those that work for it have held, each at its own time."""
+        own = peak_memory()
+        others = [] if self._replicas is None else self._replicas.peaks
+        return None if own is None else own + sum(others)
 
     def close(self) -> None:
         """End the processes, if there are any."""
@@ -79,9 +92,14 @@ class TaskLoss:
         if self.workers == 1:
             return [gradient_of(self.pool, generator, job) for job in jobs]
         if self._replicas is None:
-            fresh = ArchitecturePool(self.pool.split, self.pool.size)
-            self._replicas = Replicas(self.workers, self.architectures, generator, partial(gradient_of, fresh))
-        found = self._replicas.results(jobs, [self._seconds.get(job.number, math.inf) for job in jobs])
+            # A pool of their own: what this one has traced would travel with it.
+            work = partial(gradient_of, replace(self.pool))
+            self._replicas = Replicas(self.workers, self.architectures, generator, work)
+        try:
+            found = self._replicas.results(jobs, [self._seconds.get(job.number, math.inf) for job in jobs])
+        except BaseException:
+            self.close()  # answers to these jobs may still come, and must not be taken for those to others
+            raise
         self._seconds |= {job.number: one.seconds for job, one in zip(jobs, found, strict=True)}
         return found
 
@@ -100,9 +118,11 @@ def gradient_of(pool: ArchitecturePool, generator: Any, job: Job) -> Found:
 
 
 def _loss(prepared: Prepared, generator: Any, job: Job) -> Tensor:
-    weights = generator.weights(prepared.blueprint, torch.Generator().manual_seed(job.seed))
+    device = generator.network.device
     images, labels = job.shown(prepared)
-    return F.cross_entropy(prepared(weights, images).float(), labels)
+    with torch.autocast(device.type, torch.bfloat16, enabled=job.autocast):
+        weights = generator.weights(prepared.blueprint, torch.Generator().manual_seed(job.seed))
+        return F.cross_entropy(prepared(weights, images.to(device)).float(), labels.to(device))
 
 
 class _Known(torch.autograd.Function):
