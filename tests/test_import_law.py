@@ -27,7 +27,7 @@ LAYERS = (
     }
     | {"environment", "interruption", "reporter"},
     {"datasets", "architectures", "symmetry", "ensemble", "diffusion", "denoisers", "training", "optim"}
-    | {"pretrained"},
+    | {"hypernetworks", "pretrained"},
     {"zoo", "codecs", "generators", "objectives", "evaluation"},
     {"synthesizer", "report", "engines"},
     {"recipes", "pipeline", "console", "cli"},
@@ -46,6 +46,7 @@ WITHIN = {
     "interfaces": {"errors", "layout", "tokens"},
     "interruption": {"errors"},
     "ensemble": {"datasets"},
+    "hypernetworks": {"architectures"},
     "training": {"optim"},
     "pipeline": {"console"},
     "cli": {"pipeline", "console"},

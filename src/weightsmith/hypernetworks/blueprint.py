@@ -38,6 +38,12 @@ class AxisPlan:
     fixed: Tensor | None
     grid: Grid | None
 
+    @property
+    def size(self) -> int:
+        """How many indices there are in a block; an axis that says nothing has one."""
+        indexed = next(iter(self.units), self.fixed)
+        return 1 if indexed is None else indexed.shape[1]
+
 
 @dataclass(frozen=True)
 class TensorPlan:
@@ -49,6 +55,11 @@ class TensorPlan:
     axes: tuple[AxisPlan, ...]
     fan_in: int
     base: float  # what is added to: 1 for the weights of norms
+
+    @property
+    def scale(self) -> float:
+        """The usual root mean square: fan-in scaling for what multiplies, little for what is added."""
+        return 0.1 if self.base or len(self.shape) <= 1 else 1 / math.sqrt(self.fan_in)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +15,7 @@ from weightsmith.hypernetworks.basis import COLUMNS, amplitudes, cosine_basis
 from weightsmith.hypernetworks.blueprint import GRID_KINDS, AxisPlan, Blueprint, TensorPlan
 from weightsmith.hypernetworks.context import FEATURES
 
-_SIDES = 2  # a unit's code is read in one way where it is written, in another where it is read
+SIDES = 2  # a unit's code is read in one way where it is written, in another where it is read
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ class Hypernetwork(nn.Module):
         self.place = nn.Linear(2 * dim + 1, dim)
         self.noise = nn.Linear(sizes.noise, dim, bias=False)
         self.enter = nn.Linear(dim, 2 * dim)
-        self.blocks = nn.ModuleList(_Block(dim, sizes.heads) for _ in range(sizes.depth))
+        self.blocks = nn.ModuleList(Block(dim, sizes.heads) for _ in range(sizes.depth))
         self.leave = nn.LayerNorm(dim)
-        self.pairs = _Pairs(dim, sizes.rank)
+        self.pairs = Pairs(dim, sizes.rank)
 
     def draw(self, blueprint: Blueprint, rng: torch.Generator) -> Float[Tensor, "unit noise"]:
         """Standard normal noise for every unit; part of it is shared by the units of a group, so that they are told."""
@@ -64,7 +65,7 @@ class Hypernetwork(nn.Module):
 
     def codes(self, blueprint: Blueprint, noise: Float[Tensor, "unit noise"]) -> tuple[Tensor, Tensor]:
         """The code of every unit and of every tensor, `[unit, dim]` and `[tensor, dim]`."""
-        layers = _Layers(blueprint)
+        layers = Layers(blueprint)
         tensors = self.read(blueprint.features)
         size = layers.counts.log2()[:, None] / 4 - 1.5
         places = self.place(torch.cat([blueprint.writes @ tensors, blueprint.reads @ tensors, size], 1))
@@ -79,7 +80,7 @@ class Hypernetwork(nn.Module):
         return layers.standardised(tokens[: blueprint.units].float()), tokens[blueprint.units :]
 
 
-class _Layers:
+class Layers:
     """Means over the units of each space."""
 
     def __init__(self, blueprint: Blueprint) -> None:
@@ -97,7 +98,7 @@ class _Layers:
         return centred * torch.rsqrt(self.means(centred.square()) + 1e-4)
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Attention among all tokens and a perceptron on each, both behind a norm modulated by what is known of a token."""
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -121,16 +122,16 @@ class _Block(nn.Module):
         return y
 
 
-class _Pairs(nn.Module):
+class Pairs(nn.Module):
     """Tensors from codes: each entry a sum over ranks of products of one factor an axis."""
 
     def __init__(self, dim: int, rank: int) -> None:
         super().__init__()
         self.rank = rank
-        self.sides = nn.Parameter(torch.randn(_SIDES, dim, rank) / math.sqrt(dim))
+        self.sides = nn.Parameter(torch.randn(SIDES, dim, rank) / math.sqrt(dim))
         grids = torch.stack([amplitudes(kind) for kind in GRID_KINDS])
         self.grids = nn.Parameter(grids[:, :, None] * torch.randn(len(GRID_KINDS), COLUMNS, rank))
-        self.modulate_units = nn.Linear(dim, _SIDES * dim)
+        self.modulate_units = nn.Linear(dim, SIDES * dim)
         self.modulate_grid = nn.Linear(dim, COLUMNS)
         self.modulate_ranks = nn.Linear(dim, rank)
         self.gain = nn.Linear(dim, 1)
@@ -139,28 +140,41 @@ class _Pairs(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[str, Tensor]:
-        rows = self._rows(blueprint, units, tensors)
-        columns = 1 + self.modulate_grid(tensors)
-        ranks = 1 + self.modulate_ranks(tensors)
-        gains = self.gain(tensors)[:, 0].float()
         found = {}
-        for number, plan in enumerate(blueprint.tensors):
-            factors = [self._factor(axis, rows, number, i, columns[number]) for i, axis in enumerate(plan.axes)]
-            value = _product(factors, ranks[number], plan).float()
-            value = value * torch.rsqrt(value.square().mean() + 1e-12)
-            value = plan.base + value * (torch.exp(gains[number]) * _scale(plan))
+        for plan, value, gain in self.written(blueprint, units, tensors):
+            value = plan.base + value * (gain * plan.scale)
             for name in plan.names:
                 found[name] = value
         return found
 
-    def _rows(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[tuple[int, int, int], Tensor]:
-        """Each axis's factors of its units, all in one product a side: by tensor, axis and which of its groups."""
+    def written(
+        self, blueprint: Blueprint, units: Tensor, tensors: Tensor
+    ) -> Iterator[tuple[TensorPlan, Tensor, Tensor]]:
+        """Each tensor with a root mean square of one, and the gain that it is to have."""
+        rows = self.rows(blueprint, units, tensors, range(len(blueprint.tensors)))
+        columns, ranks = self.columns(tensors), self.ranks(tensors)
+        gains = self.gain(tensors)[:, 0].float()
+        for number, plan in enumerate(blueprint.tensors):
+            factors = [
+                self._factor([rows[number, i, j] for j in range(len(axis.units))], axis, columns[number])
+                for i, axis in enumerate(plan.axes)
+            ]
+            value = _product(factors, ranks[number], plan).float()
+            yield plan, value * torch.rsqrt(value.square().mean() + 1e-12), torch.exp(gains[number])
+
+    def rows(
+        self, blueprint: Blueprint, units: Tensor, tensors: Tensor, numbers: Sequence[int]
+    ) -> dict[tuple[int, int, int], Tensor]:
+        """Each axis's factors of its units, `[block, index, rank]`, by tensor (of `numbers`), axis and which groups.
+
+        All in one product a side. Where an index is no unit's they are one.
+        """
         found: dict[tuple[int, int, int], Tensor] = {}
-        modulation = 1 + self.modulate_units(tensors).unflatten(-1, (_SIDES, -1))  # (T, 2, D)
-        for side in range(_SIDES):
+        modulation = self.modulation(tensors)
+        for side in range(SIDES):
             keys, wanted, of = [], [], []
-            for number, plan in enumerate(blueprint.tensors):
-                for i, axis in enumerate(plan.axes):
+            for number in numbers:
+                for i, axis in enumerate(blueprint.tensors[number].axes):
                     if min(i, 1) == side:
                         for j, index in enumerate(axis.units):
                             keys.append((number, i, j))
@@ -178,27 +192,32 @@ class _Pairs(nn.Module):
                 found[key] = value.unflatten(0, index.shape)
         return found
 
-    def _factor(
-        self, axis: AxisPlan, rows: dict[tuple[int, int, int], Tensor], number: int, i: int, columns: Tensor
-    ) -> Tensor | None:
+    def modulation(self, tensors: Tensor) -> Tensor:
+        """How each tensor reads the codes of units, `[tensor, SIDES, dim]`."""
+        return 1 + self.modulate_units(tensors).unflatten(-1, (SIDES, -1))
+
+    def columns(self, tensors: Tensor) -> Tensor:
+        """How each tensor reads the frequencies of fixed places, `[tensor, COLUMNS]`."""
+        return 1 + self.modulate_grid(tensors)
+
+    def ranks(self, tensors: Tensor) -> Tensor:
+        """The weight of each rank in each tensor, `[tensor, rank]`."""
+        return 1 + self.modulate_ranks(tensors)
+
+    def places(self, axis: AxisPlan, columns: Tensor) -> Tensor | None:
+        """The factors of the fixed places along an axis, `[block, index, rank]`."""
+        if axis.grid is None or axis.fixed is None:
+            return None
+        table = (cosine_basis(axis.grid) * columns) @ self.grids[GRID_KINDS.index(axis.grid.kind)]
+        return table[axis.fixed]
+
+    def _factor(self, rows: Sequence[Tensor], axis: AxisPlan, columns: Tensor) -> Tensor | None:
         """`[block or 1, index, rank]`, or `None` for an axis of one index that says nothing."""
         found = None
-        for j in range(len(axis.units)):
-            value = rows[number, i, j]
-            found = value if found is None else found * value
-        if axis.grid is not None and axis.fixed is not None:
-            basis = cosine_basis(axis.grid)
-            table = (basis * columns) @ self.grids[GRID_KINDS.index(axis.grid.kind)]
-            fixed = table[axis.fixed]
-            found = fixed if found is None else found * fixed
+        for value in [*rows, self.places(axis, columns)]:
+            if value is not None:
+                found = value if found is None else found * value
         return found
-
-
-def _scale(plan: TensorPlan) -> float:
-    """The root mean square at a gain of one: fan-in scaling for what multiplies, little for what is added."""
-    if plan.base or len(plan.shape) <= 1:
-        return 0.1
-    return 1 / math.sqrt(plan.fan_in)
 
 
 def _product(factors: list[Tensor | None], ranks: Tensor, plan: TensorPlan) -> Tensor:
