@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -13,7 +14,10 @@ from weightsmith.graph import ParameterGraph, TensorNode
 from weightsmith.graph.groups import Group, Place
 from weightsmith.hypernetworks.context import FEATURES, Surroundings, tensor_features
 
+_ADDED = 0.1
 GRID_KINDS = ("taps", "positions", "sequence", "outputs", "slots")
+SIDES = 2  # a unit's code is read in one way on the first axis of a tensor, in another on the others
+Key = tuple[int, int, int]  # a tensor, one of its axes, and which of the groups that the axis runs over
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,24 @@ class TensorPlan:
 
     @property
     def scale(self) -> float:
-        """The usual root mean square: fan-in scaling for what multiplies, little for what is added."""
-        return 0.1 if self.base or len(self.shape) <= 1 else 1 / math.sqrt(self.fan_in)
+        return _ADDED if self.base or len(self.shape) <= 1 else 1 / math.sqrt(self.fan_in)
+
+    @property
+    def is_vector(self) -> bool:
+        if len(self.shape) != 1 or self.blocks > 1 or self.axes[0].fixed is not None or len(self.axes[0].units) != 1:
+            return False
+        return bool((self.axes[0].units[0] >= 0).all())
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All factors of units on one side, end to end: whose code a row reads, for which tensor, or nobody's."""
+
+    keys: tuple[Key, ...]
+    lengths: list[int]
+    units: Tensor
+    tensors: Tensor
+    nobody: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -91,6 +111,44 @@ class Blueprint:
     def of(cls, graph: ParameterGraph) -> Blueprint:
         """The blueprint of a graph."""
         return _Drafter(graph).blueprint()
+
+    @cached_property
+    def scales(self) -> Tensor:
+        """Root mean squares of tensors at a gain of one: by fan-in for what multiplies, small for what is added."""
+        return torch.tensor([plan.scale for plan in self.tensors])
+
+    @cached_property
+    def vectors(self) -> list[int]:
+        """The numbers of the tensors whose only axis runs over one group of units, all of it."""
+        return [number for number, plan in enumerate(self.tensors) if plan.is_vector]
+
+    @cached_property
+    def readings(self) -> tuple[Reading, ...]:
+        return tuple(self._reading(side) for side in range(SIDES))
+
+    @cached_property
+    def on_grids(self) -> dict[Grid, list[Key]]:
+        """The axes that run over the same grid."""
+        found: dict[Grid, list[Key]] = {}
+        for number, plan in enumerate(self.tensors):
+            for i, axis in enumerate(plan.axes):
+                if axis.grid is not None:
+                    found.setdefault(axis.grid, []).append((number, i, 0))
+        return found
+
+    def _reading(self, side: int) -> Reading:
+        entries = [
+            ((number, i, j), index.flatten())
+            for number, plan in enumerate(self.tensors)
+            for i, axis in enumerate(plan.axes)
+            if min(i, 1) == side
+            for j, index in enumerate(axis.units)
+        ]
+        keys, lengths = tuple(key for key, _ in entries), [len(index) for _, index in entries]
+        at = torch.cat([index for _, index in entries] or [torch.zeros(0, dtype=torch.long)])
+        of = torch.tensor([number for number, *_ in keys], dtype=torch.long)
+        nobody = at < 0 if bool((at < 0).any()) else None
+        return Reading(keys, lengths, at.clamp_min(0), of.repeat_interleave(torch.tensor(lengths).long()), nobody)
 
 
 class _Drafter:

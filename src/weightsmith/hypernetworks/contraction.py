@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from weightsmith.hypernetworks.blueprint import Blueprint
+from weightsmith.hypernetworks.blueprint import SIDES, Blueprint, Key
 from weightsmith.hypernetworks.network import Pairs
 
-_Rows = dict[tuple[int, int, int], Tensor]
+_Rows = dict[Key, Tensor]
 
 
 class _Target(NamedTuple):
@@ -32,18 +32,22 @@ class Contraction:
     """
 
     def __init__(self, pairs: Pairs, blueprint: Blueprint, values: Sequence[Tensor], tensors: Tensor) -> None:
-        self._pairs, self._blueprint, self._tensors = pairs, blueprint, tensors
-        self._modulation, self._ranks = pairs.modulation(tensors), pairs.ranks(tensors)
+        self._pairs, self._blueprint = pairs, blueprint
+        self._modulation = 1 + pairs.modulate_units(tensors).unflatten(-1, (SIDES, -1))
+        self._ranks = 1 + pairs.modulate_ranks(tensors)
         self._weights = pairs.gain(tensors).exp()
         self._values: list[Tensor] = []
         self._places: list[list[Tensor]] = []
         self._targets: list[list[_Target]] = [[] for _ in range(blueprint.spaces)]
-        one, columns = self._ranks.new_ones(1, 1, self._ranks.shape[1]), pairs.columns(tensors)
+        one = self._ranks.new_ones(1, 1, self._ranks.shape[1])
+        grids = {key: _of_size_one(table) for key, table in pairs.grid_factors(blueprint, tensors).items()}
         for number, plan in enumerate(blueprint.tensors):
             sizes = [axis.size for axis in plan.axes] or [1]
             self._values.append(values[number].reshape(plan.blocks, *sizes))
-            places = [pairs.places(axis, columns[number]) for axis in plan.axes] or [None]
-            self._places.append([one if table is None else _of_size_one(table) for table in places])
+            places = [
+                one if axis.fixed is None else grids[number, i, 0][axis.fixed] for i, axis in enumerate(plan.axes)
+            ]
+            self._places.append(places or [one])
             for i, axis in enumerate(plan.axes):
                 for j, index in enumerate(axis.units):
                     for space in blueprint.space_of[index[index >= 0]].unique().tolist():
@@ -57,10 +61,10 @@ class Contraction:
         Each word is brought to a variance of one and weighs as the fourth root of how many entries it sums over; one
         that sums over units which are not known yet weighs as one entry.
         """
-        targets = list(dict.fromkeys(target for space in spaces for target in self._targets[space]))
-        rows = self._rows(sorted({target.number for target in targets}), codes, known)
+        rows: _Rows = {}
         total, squares = torch.zeros_like(codes), codes.new_zeros(len(codes), 1)
-        for target in targets:
+        for target in dict.fromkeys(target for space in spaces for target in self._targets[space]):
+            self._read(rows, target, codes, known)
             index = self._index(target).flatten()
             inside = index >= 0
             at = index[inside]
@@ -76,21 +80,33 @@ class Contraction:
 
     def tensors(self, codes: Float[Tensor, "unit dim"]) -> Float[Tensor, "tensor rank"]:
         """Every tensor contracted with the factors of all its axes, brought to a variance of one."""
-        rows = self._rows(range(len(self._values)), codes, torch.ones(len(codes), dtype=torch.bool))
+        rows: _Rows = {}
+        known = torch.ones(len(codes), dtype=torch.bool)
+        for target in (target for targets in self._targets for target in targets):
+            self._read(rows, target, codes, known)
         found = [codes.new_zeros(0, self._ranks.shape[1])]
         for number, value in enumerate(self._values):
-            along = _contracted(value, self._factors(number, rows), 0) * self._factor(number, 0, rows)
+            factors = [self._factor(number, axis, rows) for axis in range(value.ndim - 1)]
+            along = _contracted(value, factors, 0) * factors[0]
             found.append(along.float().sum((0, 1))[None] / math.sqrt(max(value.numel(), 1)))
         return torch.cat(found) * self._ranks
+
+    def _read(self, rows: _Rows, target: _Target, codes: Tensor, known: Tensor) -> None:
+        """Add to `rows` the factors of the units along all axes of the target's tensor; of an unknown one it is one."""
+        number = target.number
+        for i, axis in enumerate(self._blueprint.tensors[number].axes):
+            for j, index in enumerate(axis.units):
+                if (number, i, j) not in rows:
+                    side, at = min(i, 1), index.clamp_min(0)
+                    row = (codes[at] * self._modulation[number, side]) @ self._pairs.sides[side]
+                    rows[number, i, j] = torch.where(((index >= 0) & known[at])[..., None], row, 1.0)
 
     def _word(self, target: _Target, rows: _Rows) -> Tensor:
         """`[block x index, rank]`: the sum over all other axes, times what else lies along the target's own."""
         number, axis, layer = target
-        along = _contracted(self._values[number], self._factors(number, rows), axis)
+        factors = [self._factor(number, i, rows) for i in range(self._values[number].ndim - 1)]
+        along = _contracted(self._values[number], factors, axis)
         return (along * self._factor(number, axis, rows, without=layer)).flatten(0, 1) * self._ranks[number]
-
-    def _factors(self, number: int, rows: _Rows) -> list[Tensor]:
-        return [self._factor(number, axis, rows) for axis in range(len(self._places[number]))]
 
     def _factor(self, number: int, axis: int, rows: _Rows, without: int | None = None) -> Tensor:
         """The product along an axis, `[block or 1, index or 1, rank]`."""
@@ -99,15 +115,6 @@ class Contraction:
         for layer in range(len(axes[axis].units) if axes else 0):
             found = found if layer == without else found * rows[number, axis, layer]
         return found
-
-    def _rows(self, numbers: Sequence[int], codes: Tensor, known: Tensor) -> _Rows:
-        rows = self._pairs.rows(self._blueprint, codes, self._tensors, numbers)
-        if bool(known.all()):
-            return rows
-        return {
-            key: torch.where(known[self._index(_Target(*key)).clamp_min(0)][..., None], value, 1.0)
-            for key, value in rows.items()
-        }
 
     def _index(self, target: _Target) -> Tensor:
         return self._blueprint.tensors[target.number].axes[target.axis].units[target.layer]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weightsmith.hypernetworks.basis import COLUMNS, amplitudes, cosine_basis
-from weightsmith.hypernetworks.blueprint import GRID_KINDS, AxisPlan, Blueprint, TensorPlan
+from weightsmith.hypernetworks.blueprint import GRID_KINDS, SIDES, AxisPlan, Blueprint, Key, TensorPlan
 from weightsmith.hypernetworks.context import FEATURES
 
-SIDES = 2  # a unit's code is read in one way where it is written, in another where it is read
+_SMALL = 1e-12
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,6 @@ class Pairs(nn.Module):
 
     def __init__(self, dim: int, rank: int) -> None:
         super().__init__()
-        self.rank = rank
         self.sides = nn.Parameter(torch.randn(SIDES, dim, rank) / math.sqrt(dim))
         grids = torch.stack([amplitudes(kind) for kind in GRID_KINDS])
         self.grids = nn.Parameter(grids[:, :, None] * torch.randn(len(GRID_KINDS), COLUMNS, rank))
@@ -140,84 +138,72 @@ class Pairs(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[str, Tensor]:
-        found = {}
-        for plan, value, gain in self.written(blueprint, units, tensors):
-            value = plan.base + value * (gain * plan.scale)
-            for name in plan.names:
-                found[name] = value
-        return found
-
-    def written(
-        self, blueprint: Blueprint, units: Tensor, tensors: Tensor
-    ) -> Iterator[tuple[TensorPlan, Tensor, Tensor]]:
-        """Each tensor with a root mean square of one, and the gain that it is to have."""
-        rows = self.rows(blueprint, units, tensors, range(len(blueprint.tensors)))
-        columns, ranks = self.columns(tensors), self.ranks(tensors)
-        gains = self.gain(tensors)[:, 0].float()
+        rows, grids = self._unit_factors(blueprint, units, tensors), self.grid_factors(blueprint, tensors)
+        ranks = 1 + self.modulate_ranks(tensors)
+        scales = torch.exp(self.gain(tensors)[:, 0].float()) * blueprint.scales
+        found = self._vectors(blueprint, rows, ranks, scales)
         for number, plan in enumerate(blueprint.tensors):
-            factors = [
-                self._factor([rows[number, i, j] for j in range(len(axis.units))], axis, columns[number])
-                for i, axis in enumerate(plan.axes)
-            ]
-            value = _product(factors, ranks[number], plan).float()
-            yield plan, value * torch.rsqrt(value.square().mean() + 1e-12), torch.exp(gains[number])
+            if number not in found:
+                factors = [_factor(axis, rows, grids, (number, i)) for i, axis in enumerate(plan.axes)]
+                value = _product(factors, ranks[number], plan).float()
+                found[number] = value * (torch.rsqrt(value.square().mean() + _SMALL) * scales[number])
+        return {
+            name: plan.base + found[number] if plan.base else found[number]
+            for number, plan in enumerate(blueprint.tensors)
+            for name in plan.names
+        }
 
-    def rows(
-        self, blueprint: Blueprint, units: Tensor, tensors: Tensor, numbers: Sequence[int]
-    ) -> dict[tuple[int, int, int], Tensor]:
-        """Each axis's factors of its units, `[block, index, rank]`, by tensor (of `numbers`), axis and which groups.
-
-        All in one product a side. Where an index is no unit's they are one.
-        """
-        found: dict[tuple[int, int, int], Tensor] = {}
-        modulation = self.modulation(tensors)
-        for side in range(SIDES):
-            keys, wanted, of = [], [], []
-            for number in numbers:
-                for i, axis in enumerate(blueprint.tensors[number].axes):
-                    if min(i, 1) == side:
-                        for j, index in enumerate(axis.units):
-                            keys.append((number, i, j))
-                            wanted.append(index)
-                            of.append(number)
-            if not keys:
-                continue
-            lengths = [index.numel() for index in wanted]
-            at = torch.cat([index.flatten() for index in wanted])
-            tensor = torch.tensor(of).repeat_interleave(torch.tensor(lengths))
-            values = (units[at.clamp_min(0)] * modulation[tensor, side]) @ self.sides[side]
-            if bool((at < 0).any()):
-                values = torch.where(at[:, None] < 0, 1.0, values)
-            for key, index, value in zip(keys, wanted, values.split(lengths), strict=True):
-                found[key] = value.unflatten(0, index.shape)
+    def _unit_factors(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[Key, Tensor]:
+        """Factors of units along all axes, in one product a side: by tensor, axis and which of its groups."""
+        found: dict[Key, Tensor] = {}
+        modulation = 1 + self.modulate_units(tensors).unflatten(-1, (SIDES, -1))  # (T, 2, D)
+        for side, reading in enumerate(blueprint.readings):
+            if reading.keys:
+                values = (units[reading.units] * modulation[reading.tensors, side]) @ self.sides[side]
+                if reading.nobody is not None:
+                    values = torch.where(reading.nobody[:, None], 1.0, values)
+                found |= dict(zip(reading.keys, values.split(reading.lengths), strict=True))
         return found
 
-    def modulation(self, tensors: Tensor) -> Tensor:
-        """How each tensor reads the codes of units, `[tensor, SIDES, dim]`."""
-        return 1 + self.modulate_units(tensors).unflatten(-1, (SIDES, -1))
-
-    def columns(self, tensors: Tensor) -> Tensor:
-        """How each tensor reads the frequencies of fixed places, `[tensor, COLUMNS]`."""
-        return 1 + self.modulate_grid(tensors)
-
-    def ranks(self, tensors: Tensor) -> Tensor:
-        """The weight of each rank in each tensor, `[tensor, rank]`."""
-        return 1 + self.modulate_ranks(tensors)
-
-    def places(self, axis: AxisPlan, columns: Tensor) -> Tensor | None:
-        """The factors of the fixed places along an axis, `[block, index, rank]`."""
-        if axis.grid is None or axis.fixed is None:
-            return None
-        table = (cosine_basis(axis.grid) * columns) @ self.grids[GRID_KINDS.index(axis.grid.kind)]
-        return table[axis.fixed]
-
-    def _factor(self, rows: Sequence[Tensor], axis: AxisPlan, columns: Tensor) -> Tensor | None:
-        """`[block or 1, index, rank]`, or `None` for an axis of one index that says nothing."""
-        found = None
-        for value in [*rows, self.places(axis, columns)]:
-            if value is not None:
-                found = value if found is None else found * value
+    def grid_factors(self, blueprint: Blueprint, tensors: Tensor) -> dict[Key, Tensor]:
+        """Factors of fixed places, for all axes on the same grid at once."""
+        found: dict[Key, Tensor] = {}
+        columns = 1 + self.modulate_grid(tensors)
+        for grid, keys in blueprint.on_grids.items():
+            chosen = columns[[number for number, *_ in keys]]
+            basis = cosine_basis(grid).to(tensors.device)
+            values = (basis * chosen[:, None]) @ self.grids[GRID_KINDS.index(grid.kind)]  # (K, P, R)
+            found |= dict(zip(keys, values.unbind(), strict=True))
         return found
+
+    def _vectors(
+        self, blueprint: Blueprint, rows: dict[Key, Tensor], ranks: Tensor, scales: Tensor
+    ) -> dict[int, Tensor]:
+        """Biases and other tensors whose only axis runs over units, all at once."""
+        numbers = blueprint.vectors
+        if not numbers:
+            return {}
+        values = [rows[number, 0, 0] for number in numbers]
+        lengths = [len(value) for value in values]
+        of = torch.repeat_interleave(torch.tensor(lengths)).to(ranks.device)
+        at = torch.tensor(numbers, device=ranks.device)
+        flat = (torch.cat(values) * ranks[at][of]).sum(-1).float()
+        squares = torch.zeros(len(numbers), device=flat.device).index_add(0, of, flat.square())
+        means = squares / torch.tensor(lengths, device=flat.device)
+        flat = flat * (torch.rsqrt(means + _SMALL) * scales[at])[of]
+        return dict(zip(numbers, flat.split(lengths), strict=True))
+
+
+def _factor(axis: AxisPlan, rows: dict[Key, Tensor], grids: dict[Key, Tensor], where: tuple[int, int]) -> Tensor | None:
+    """`[block or 1, index, rank]`, or `None` for an axis of one index that says nothing."""
+    found = None
+    for j, index in enumerate(axis.units):
+        value = rows[*where, j].unflatten(0, index.shape)
+        found = value if found is None else found * value
+    if axis.fixed is not None:
+        fixed = grids[*where, 0][axis.fixed]
+        found = fixed if found is None else found * fixed
+    return found
 
 
 def _product(factors: list[Tensor | None], ranks: Tensor, plan: TensorPlan) -> Tensor:
