@@ -42,6 +42,12 @@ class AxisPlan:
     fixed: Tensor | None
     grid: Grid | None
 
+    @property
+    def size(self) -> int:
+        """How many indices there are in a block; an axis that says nothing has one."""
+        indexed = next(iter(self.units), self.fixed)
+        return 1 if indexed is None else indexed.shape[1]
+
 
 @dataclass(frozen=True)
 class TensorPlan:
