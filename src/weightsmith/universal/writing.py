@@ -17,7 +17,7 @@ from weightsmith.seeds import derive_seed
 from weightsmith.universal.borrowing import initialised, is_blank
 from weightsmith.universal.coverage import Coverage
 from weightsmith.universal.reading import Reading
-from weightsmith.universal.synthesis import State, Synthesis
+from weightsmith.universal.synthesis import State, Synthesis, widened
 
 
 def write_networks(
@@ -91,9 +91,7 @@ def _with_statistics(reading: Reading, covers: Coverage, states: Sequence[State]
 def _recalibrated(form: nn.Module, states: Sequence[State], train: Split) -> list[State]:
     """In single precision at least, whatever the types are."""
     wide = torch.float64 if Layout.of(form).dtype == torch.float64 else torch.float32
-    form = copy.deepcopy(form).to(wide)
-    layout = Layout.of(form)
-    weights = layout.flatten([{s.name: state[s.name].to(s.torch_dtype) for s in layout.tensors} for state in states])
+    form, weights = widened(form, states, wide)
     measured = recalibrated(form, weights, Split(train.images.to(wide), train.labels)).states()
     return [
         {name: value if _same(value, after[name]) else after[name].to(value.dtype) for name, value in state.items()}
