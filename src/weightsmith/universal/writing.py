@@ -26,6 +26,10 @@ def write_networks(
     """`n` networks; see `UniversalSynthesizer.write`."""
     written = [_network(generator, reading, derive_seed(seed, "synthesis", i)) for i in range(n)]
     warnings = list(reading.problems)
+    if reading.graph.traced_by == "autograd":
+        warnings.append(
+            "its operations were read off one run on an example, since they depend on data: other paths are not known"
+        )
     if n > 1 and not reading.blueprint.units:
         warnings.append(
             "it has no hidden units that may change places, whose noise networks differ by: all are the same"
