@@ -134,6 +134,12 @@ def test_meta_modules_get_values_and_those_that_cannot_are_named(universal: Univ
         ws.initialize(odd, synthesizer=universal)
 
 
+def test_the_default_device_of_a_user_does_not_matter(universal: UniversalSynthesizer) -> None:
+    with torch.device("meta"):
+        found = ws.synthesize(Normalised(), n=1, synthesizer=universal)[0]
+    assert same(found, ws.synthesize(Normalised(), n=1, synthesizer=universal)[0])
+
+
 def test_what_is_not_understood_is_named_and_initialised_in_the_standard_way(universal: UniversalSynthesizer) -> None:
     module = Cumulative()
     found = universal.synthesize(module, 2)
