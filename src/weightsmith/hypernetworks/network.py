@@ -19,7 +19,12 @@ _SMALL = 1e-12
 
 @dataclass(frozen=True)
 class HypernetworkSizes:
-    """`noise`: numbers drawn a unit; `dim` of codes; `rank` of generated tensors; `depth`, `heads` of attention."""
+    """`noise`: numbers drawn a unit; `dim` of codes; `rank` of generated tensors; `depth`, `heads` of attention.
+
+    `group_share`: of the noise, common to the units of a group. The rest takes parts away, to see what they are for:
+    `attention` among tokens; `standardised` codes of units, over the units of a layer; `modulated` tensors, each of
+    which reads codes in its own way; and noise that is `drawn`, rather than the same for all networks.
+    """
 
     noise: int = 64
     dim: int = 128
@@ -27,6 +32,10 @@ class HypernetworkSizes:
     depth: int = 4
     heads: int = 4
     group_share: float = 0.3
+    attention: bool = True
+    standardised: bool = True
+    modulated: bool = True
+    drawn: bool = True
 
 
 class Hypernetwork(nn.Module):
@@ -45,26 +54,37 @@ class Hypernetwork(nn.Module):
         self.place = nn.Linear(2 * dim + 1, dim)
         self.noise = nn.Linear(sizes.noise, dim, bias=False)
         self.enter = nn.Linear(dim, 2 * dim)
-        self.blocks = nn.ModuleList(_Block(dim, sizes.heads) for _ in range(sizes.depth))
+        self.blocks = nn.ModuleList(Block(dim, sizes.heads, sizes.attention) for _ in range(sizes.depth))
         self.leave = nn.LayerNorm(dim)
-        self.pairs = _Pairs(dim, sizes.rank)
+        self.pairs = Pairs(dim, sizes.rank, sizes.modulated)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie, and those that it writes."""
+        return self.noise.weight.device
 
     def draw(self, blueprint: Blueprint, rng: torch.Generator) -> Float[Tensor, "unit noise"]:
-        """Standard normal noise for every unit; part of it is shared by the units of a group, so that they are told."""
+        """Standard normal noise for every unit; part of it is shared by the units of a group, so that they are told.
+
+        It is drawn on the CPU, so that it is the same on every device, and lies where the hypernetwork does.
+        """
+        rng = rng if self.sizes.drawn else torch.Generator().manual_seed(0)
         own = torch.randn(blueprint.units, self.sizes.noise, generator=rng)
         groups = int(blueprint.group_of.max()) + 1 if blueprint.units else 0
-        shared = torch.randn(groups, self.sizes.noise, generator=rng)[blueprint.group_of]
+        shared = torch.randn(groups, self.sizes.noise, generator=rng)[blueprint.group_of.cpu()]
         share = self.sizes.group_share
-        return math.sqrt(1 - share) * own + math.sqrt(share) * shared
+        return (math.sqrt(1 - share) * own + math.sqrt(share) * shared).to(self.device)
 
     def forward(self, blueprint: Blueprint, noise: Float[Tensor, "unit noise"]) -> dict[str, Tensor]:
         """The tensors of the blueprint by name. `noise` need not be normal: it is centred and scaled a layer."""
+        blueprint = blueprint.on(self.device)
         units, tensors = self.codes(blueprint, noise)
         return self.pairs(blueprint, units, tensors)
 
     def codes(self, blueprint: Blueprint, noise: Float[Tensor, "unit noise"]) -> tuple[Tensor, Tensor]:
         """The code of every unit and of every tensor, `[unit, dim]` and `[tensor, dim]`."""
-        layers = _Layers(blueprint)
+        blueprint = blueprint.on(self.device)
+        layers = Layers(blueprint)
         tensors = self.read(blueprint.features)
         size = layers.counts.log2()[:, None] / 4 - 1.5
         places = self.place(torch.cat([blueprint.writes @ tensors, blueprint.reads @ tensors, size], 1))
@@ -76,10 +96,11 @@ class Hypernetwork(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, known)
         tokens = self.leave(tokens)
-        return layers.standardised(tokens[: blueprint.units].float()), tokens[blueprint.units :]
+        units = tokens[: blueprint.units].float()
+        return layers.standardised(units) if self.sizes.standardised else units, tokens[blueprint.units :]
 
 
-class _Layers:
+class Layers:
     """Means over the units of each space."""
 
     def __init__(self, blueprint: Blueprint) -> None:
@@ -97,48 +118,62 @@ class _Layers:
         return centred * torch.rsqrt(self.means(centred.square()) + 1e-4)
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Attention among all tokens and a perceptron on each, both behind a norm modulated by what is known of a token."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, attention: bool = True) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads = heads if attention else 0
         self.modulation = nn.Linear(dim, 4 * dim)
         self.norm1 = nn.LayerNorm(dim, elementwise_affine=False)
         self.norm2 = nn.LayerNorm(dim, elementwise_affine=False)
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
+        if attention:
+            self.qkv = nn.Linear(dim, 3 * dim)
+            self.out = nn.Linear(dim, dim)
         self.up, self.down = nn.Linear(dim, 2 * dim), nn.Linear(2 * dim, dim)
 
     def forward(self, tokens: Tensor, known: Tensor) -> Tensor:
         scale1, shift1, scale2, shift2 = self.modulation(F.silu(known)).chunk(4, -1)
-        x = self.norm1(tokens) * (1 + scale1) + shift1
-        q, k, v = self.qkv(x).reshape(len(x), 3, self.heads, -1).permute(1, 2, 0, 3)[:, None].unbind(0)
-        mixed = F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).reshape(len(x), -1)  # (N, H D)
-        tokens = tokens + self.out(mixed)
+        if self.heads:
+            x = self.norm1(tokens) * (1 + scale1) + shift1
+            q, k, v = self.qkv(x).reshape(len(x), 3, self.heads, -1).permute(1, 2, 0, 3)[:, None].unbind(0)
+            mixed = F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).reshape(len(x), -1)  # (N, H D)
+            tokens = tokens + self.out(mixed)
         x = self.norm2(tokens) * (1 + scale2) + shift2
         y: Tensor = tokens + self.down(F.gelu(self.up(x)))
         return y
 
 
-class _Pairs(nn.Module):
+class _Zero(nn.Module):
+    """Zeros in the place of a linear layer."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_zeros(*x.shape[:-1], self.outputs)
+
+
+class Pairs(nn.Module):
     """Tensors from codes: each entry a sum over ranks of products of one factor an axis."""
 
-    def __init__(self, dim: int, rank: int) -> None:
+    def __init__(self, dim: int, rank: int, modulated: bool = True) -> None:
         super().__init__()
         self.sides = nn.Parameter(torch.randn(SIDES, dim, rank) / math.sqrt(dim))
         grids = torch.stack([amplitudes(kind) for kind in GRID_KINDS])
         self.grids = nn.Parameter(grids[:, :, None] * torch.randn(len(GRID_KINDS), COLUMNS, rank))
-        self.modulate_units = nn.Linear(dim, SIDES * dim)
-        self.modulate_grid = nn.Linear(dim, COLUMNS)
-        self.modulate_ranks = nn.Linear(dim, rank)
+        linear = nn.Linear if modulated else _Zero
+        self.modulate_units = linear(dim, SIDES * dim)
+        self.modulate_grid = linear(dim, COLUMNS)
+        self.modulate_ranks = linear(dim, rank)
         self.gain = nn.Linear(dim, 1)
         for layer in (self.modulate_grid, self.gain):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[str, Tensor]:
-        rows, grids = self._unit_factors(blueprint, units, tensors), self._grid_factors(blueprint, tensors)
+        rows, grids = self._unit_factors(blueprint, units, tensors), self.grid_factors(blueprint, tensors)
         ranks = 1 + self.modulate_ranks(tensors)
         scales = torch.exp(self.gain(tensors)[:, 0].float()) * blueprint.scales
         found = self._vectors(blueprint, rows, ranks, scales)
@@ -165,13 +200,13 @@ class _Pairs(nn.Module):
                 found |= dict(zip(reading.keys, values.split(reading.lengths), strict=True))
         return found
 
-    def _grid_factors(self, blueprint: Blueprint, tensors: Tensor) -> dict[Key, Tensor]:
+    def grid_factors(self, blueprint: Blueprint, tensors: Tensor) -> dict[Key, Tensor]:
         """Factors of fixed places, for all axes on the same grid at once."""
         found: dict[Key, Tensor] = {}
         columns = 1 + self.modulate_grid(tensors)
         for grid, keys in blueprint.on_grids.items():
-            chosen = columns[[number for number, *_ in keys]]
-            basis = cosine_basis(grid).to(tensors.device)
+            chosen = columns[torch.tensor([number for number, *_ in keys]).to(columns.device)]
+            basis = cosine_basis(grid, tensors.device)
             values = (basis * chosen[:, None]) @ self.grids[GRID_KINDS.index(grid.kind)]  # (K, P, R)
             found |= dict(zip(keys, values.unbind(), strict=True))
         return found
@@ -186,10 +221,10 @@ class _Pairs(nn.Module):
         values = [rows[number, 0, 0] for number in numbers]
         lengths = [len(value) for value in values]
         of = torch.repeat_interleave(torch.tensor(lengths)).to(ranks.device)
-        at = torch.tensor(numbers, device=ranks.device)
+        at = torch.tensor(numbers).to(ranks.device)
         flat = (torch.cat(values) * ranks[at][of]).sum(-1).float()
         squares = torch.zeros(len(numbers), device=flat.device).index_add(0, of, flat.square())
-        means = squares / torch.tensor(lengths, device=flat.device)
+        means = squares / torch.tensor(lengths).to(flat.device)
         flat = flat * (torch.rsqrt(means + _SMALL) * scales[at])[of]
         return dict(zip(numbers, flat.split(lengths), strict=True))
 

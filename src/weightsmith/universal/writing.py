@@ -62,7 +62,7 @@ def _network(generator: UniversalGenerator, reading: Reading, seed: int) -> Stat
 
 def _cast(value: Tensor, like: Tensor, known: dict[int, Tensor]) -> Tensor:
     if id(value) not in known:
-        known[id(value)] = value.detach().to(like.dtype, copy=True).contiguous()
+        known[id(value)] = value.detach().to(like.device, like.dtype, copy=True).contiguous()
     return known[id(value)]
 
 
