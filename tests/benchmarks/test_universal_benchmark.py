@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+from benchmarks.universal import start
 from benchmarks.universal.__main__ import PARTS, chosen_parts, differing, main
 from benchmarks.universal.accuracy import quantile, summaries
 from benchmarks.universal.baselines import features, last_linear
+from benchmarks.universal.budget import Budget
 from benchmarks.universal.finetune import RESOLUTION, accuracy_at, compared, epochs_to
 from benchmarks.universal.fitting import centred_taps, counterpart, cut_or_tile, fitted, option_distance, transplanted
+from benchmarks.universal.generators import Source, load_source
 from benchmarks.universal.headline import headline
 from benchmarks.universal.kept import Kept
 from benchmarks.universal.overlap import overlap
@@ -20,7 +24,10 @@ from benchmarks.universal.ridge import RidgeSums
 from benchmarks.universal.start import affinity
 from benchmarks.universal.training import Point
 from weightsmith.architectures import Architecture
+from weightsmith.datasets import load_dataset
+from weightsmith.errors import BadInput
 from weightsmith.generators.universal import make_universal
+from weightsmith.hypernetworks import Blueprint
 
 IMAGE = (1, 12, 12)
 
@@ -182,18 +189,43 @@ def test_parts_follow_one_another_and_must_have_measured_the_same_weights() -> N
     assert differing({"accuracy": "a", "speed": "a", "overlap": "b", "inits": ""}) == ["overlap"]
 
 
+class OfTheInit:
+    """Answers with what it is given."""
+
+    def from_start(self, blueprint: Blueprint, given: dict[str, Tensor], rng: torch.Generator) -> dict[str, Tensor]:
+        return given
+
+
+def test_a_generator_that_does_not_start_from_weights_is_refused() -> None:
+    with pytest.raises(BadInput, match="does not start from given weights"):
+        Source("plain", object(), "mark", {}).require_from_start()
+    with pytest.raises(BadInput, match="peak_rss_mb"):
+        Source("plain", object(), "mark", {"loss": 1.0}).training()
+    assert Source("s", None, "m", {"peak_rss_mb": 7.5, "log": [1]}).training()["peak_rss_mb"] == 7.5
+
+
+def test_only_states_that_fit_are_loaded(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(BadInput, match="does not fit the hypernetwork"):
+        load_source("synthesis", tmp_path / "other.pt")
+
+
 @pytest.mark.slow
 def test_every_part_on_the_embedded_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save(make_universal(0).network.state_dict(), tmp_path / "state.pt")
-    few = "--architectures 1 --trained 1 --zoo 3 --overlapping 1 --finetuned 1 --inits 3 --init-epochs 1 --traced 1"
+    few = "--architectures 1 --trained 1 --zoo 3 --overlapping 1 --finetuned 1 --inits 5 --init-epochs 1 --traced 1"
     short = "--repeats 1 --epochs 1 --patience 1 --ridge-images 200 --finetune-epochs 2 --rate-epochs 1"
     parts = [part for part in PARTS if part not in ("start", "training")]
     arguments = ["--dataset", "digits", "--synthesizer", "state.pt", "--others", "other=state.pt", "--parts", *parts]
     main([*few.split(), *short.split(), *arguments])
     work = tmp_path / "runs" / "benchmarks" / "universal" / "digits"
     found = {part: json.loads((work / f"part-{part}.json").read_text())["rows"] for part in parts}
+    source = Source("start", OfTheInit(), "mark", {})
+    found["start"] = start.measured(source, load_dataset("digits"), Budget(inits=5, init_epochs=1), work)
     figures = headline(found)
+    assert figures["start_affinity"] < 0.5, "one short epoch does not go far from its init"
+    assert figures["init_dependence"] == pytest.approx(1, abs=0.2)
     assert 0 <= figures["unseen_size_median"] <= 1
     assert figures["tracing_seconds"] > 0
     methods = {row["method"] for part in parts for row in found[part] if row["kind"] == "accuracy"}
