@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,13 +24,9 @@ def measured(source: Source, kept: Kept, data: Dataset, budget: Budget) -> list[
     progress, rows = Progress(f"accuracy of {source.name}", len(SPLITS) * budget.architectures), []
     for split in SPLITS:
         for index in range(budget.architectures):
-            found = kept.row(
-                lambda split=split, index=index: one(source, Subject.of(split, index, data), data),
-                part="accuracy",
-                generator=source.mark,
-                split=split,
-                index=index,
-            )
+            subject = Subject.of(split, index, data)
+            measure = partial(one, source, subject, data)
+            found = kept.row(measure, part="accuracy", generator=source.mark, **subject.key())
             rows.append({"kind": "accuracy", "method": source.name, **found})
             progress.done(f"{described(rows[-1])} {found['accuracy']:.4f}")
     return rows

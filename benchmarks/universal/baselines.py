@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,8 @@ def cheap(method: str, bench: Bench) -> list[Row]:
     progress, rows = Progress(method, len(SPLITS) * bench.budget.architectures), []
     for split in SPLITS:
         for index in range(bench.budget.architectures):
-            found = bench.kept.row(
-                lambda split=split, index=index: measure[method](Subject.of(split, index, bench.data)),
-                part=method,
-                split=split,
-                index=index,
-                **settings[method],
-            )
+            subject = Subject.of(split, index, bench.data)
+            found = bench.kept.row(partial(measure[method], subject), part=method, **settings[method], **subject.key())
             rows.append({"kind": "accuracy", "method": method, **found})
             progress.done(f"{described(rows[-1])} {found['accuracy']:.4f}")
     return rows
@@ -125,10 +121,11 @@ def donors(bench: Bench) -> list[Donor]:
     """The zoo. Raises `BadInput` while it is not trained."""
     found = []
     for index in range(bench.budget.zoo):
-        file = bench.work / "trained" / f"training-{index}-0.pt"
+        subject = Subject.of("training", index, bench.data)
+        file = training.file_of(bench.work, subject, 0)
         if not file.exists():
             raise BadInput(f"network {index} of the zoo is not trained", "run --parts trained first")
-        found.append(Donor(Subject.of("training", index, bench.data), file))
+        found.append(Donor(subject, file))
     return found
 
 

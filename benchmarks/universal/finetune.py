@@ -92,7 +92,7 @@ def _epochs(budget: Budget, rate: float) -> int:
 
 def _random(kept: Kept, subject: Subject, data: Dataset, budget: Budget, rate: float) -> list[Point]:
     module, epochs = subject.built(), _epochs(budget, rate)
-    key = {"part": "finetune random", "index": subject.index, "rate": rate, "epochs": epochs}
+    key = {"part": "finetune random", "rate": rate, "epochs": epochs, **subject.key()}
     return _points(kept.row(lambda: _curve(subject, Weights.of(module), data, epochs, rate, 2.0), **key))
 
 
@@ -100,7 +100,7 @@ def _ours(
     source: Source, kept: Kept, subject: Subject, data: Dataset, budget: Budget, rate: float, enough: float
 ) -> list[Point]:
     epochs = _epochs(budget, rate)
-    key = {"part": "finetune", "generator": source.mark, "index": subject.index, "rate": rate, "epochs": epochs}
+    key = {"part": "finetune", "generator": source.mark, "rate": rate, "epochs": epochs, **subject.key()}
 
     def measure() -> Row:
         weights = written(source.generator, subject, seed=subject.index)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmarks.universal.kept import Row
 from weightsmith.errors import BadInput
+from weightsmith.generators.tiled import make_tiled
 from weightsmith.generators.universal import make_universal
 
 SHIPPED = "mnist-universal"
@@ -65,15 +66,16 @@ def _synthesizer(path: Path | None) -> Any:
 
 
 def _bare(path: Path) -> Any:
-    generator = make_universal(0)
+    """The generator, of those that write weights, whose network has these tensors at its usual sizes."""
     state: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")
-    try:
-        generator.network.load_state_dict(state)
-    except RuntimeError as error:
-        text = str(error).splitlines()[0]
-        raise BadInput(f"{path} does not fit the hypernetwork: {text}", "give a state of these sizes") from None
-    generator.network.eval()
-    return generator
+    for make in (make_universal, make_tiled):
+        generator = make(0)
+        shapes = {name: value.shape for name, value in generator.network.state_dict().items()}
+        if shapes == {name: value.shape for name, value in state.items()}:
+            generator.network.load_state_dict(state)
+            generator.network.eval()
+            return generator
+    raise BadInput(f"{path} does not fit a hypernetwork of the usual sizes", "give the folder of a synthesizer")
 
 
 def _state_mark(generator: Any) -> str:

@@ -24,7 +24,7 @@ def measured(source: Source, kept: Kept, trained: Kept, data: Dataset, budget: B
     for index in range(budget.overlapping):
         subject = Subject.of("unseen_size", index, data)
         pair = [converged(trained, subject, data, budget, seed, work) for seed in (0, 1)]
-        key = {"part": "overlap", "generator": source.mark, "index": index}
+        key = {"part": "overlap", "generator": source.mark, **subject.key()}
         ours = kept.row(lambda subject=subject: sampled(source, subject, data), **key)
         independent = {
             "independent_overlap": overlap(*(_mask(one["wrong"], len(data.test)) for one in pair)),

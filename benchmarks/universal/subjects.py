@@ -44,6 +44,14 @@ class Subject:
         blueprint = Blueprint.of(ParameterGraph.of(self.built(), self.architecture.input_shape))
         return Traced(blueprint, time.perf_counter() - started)
 
+    @cached_property
+    def mark(self) -> str:
+        """What tells this architecture from others, also should the families be drawn in another way one day."""
+        return self.architecture.fingerprint[:12]
+
+    def key(self) -> Row:
+        return {"split": self.split, "index": self.index, "architecture": self.mark}
+
     def where(self) -> Row:
         return {"split": self.split, "index": self.index, "family": self.architecture.name}
 

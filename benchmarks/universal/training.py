@@ -60,11 +60,16 @@ def converged(kept: Kept, subject: Subject, data: Dataset, budget: Budget, seed:
 
     `wrong` are the numbers of the test images that the best epoch gets wrong, `one_epoch` the accuracy of the first.
     """
-    file = work / "trained" / f"{subject.split}-{subject.index}-{seed}.pt"
-    key = {"part": "converged", "split": subject.split, "index": subject.index, "seed": seed}
+    file = file_of(work, subject, seed)
+    key = {"part": "converged", "seed": seed, **subject.key()}
     settings = {"epochs": budget.epochs, "patience": budget.patience, "batch": BATCH, "rate": LEARNING_RATE}
     lost = subject.split == "training" and not file.exists()
     return kept.row(lambda: _converge(subject, data, budget, seed, file), again=lost, **key, **settings)
+
+
+def file_of(work: Path, subject: Subject, seed: int) -> Path:
+    """Where the weights of a converged network of the training split are."""
+    return work / "trained" / f"{subject.split}-{subject.index}-{subject.mark}-{seed}.pt"
 
 
 def _converge(subject: Subject, data: Dataset, budget: Budget, seed: int, file: Path) -> Row:

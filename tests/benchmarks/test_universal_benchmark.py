@@ -26,6 +26,7 @@ from benchmarks.universal.training import Point
 from weightsmith.architectures import Architecture
 from weightsmith.datasets import load_dataset
 from weightsmith.errors import BadInput
+from weightsmith.generators.tiled import make_tiled
 from weightsmith.generators.universal import make_universal
 from weightsmith.hypernetworks import Blueprint
 
@@ -206,8 +207,15 @@ def test_a_generator_that_does_not_start_from_weights_is_refused() -> None:
 
 def test_only_states_that_fit_are_loaded(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
-    with pytest.raises(BadInput, match="does not fit the hypernetwork"):
+    with pytest.raises(BadInput, match="does not fit a hypernetwork"):
         load_source("synthesis", tmp_path / "other.pt")
+    marks = []
+    for make in (make_universal, make_tiled):
+        torch.save(make(1).network.state_dict(), tmp_path / "own.pt")
+        found = load_source("synthesis", tmp_path / "own.pt")
+        assert type(found.generator) is type(make(0))
+        marks.append(found.mark)
+    assert len(set(marks)) == 2
 
 
 @pytest.mark.slow

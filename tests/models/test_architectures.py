@@ -46,12 +46,13 @@ def test_closed_forms_count_what_is_drawn(split: Split) -> None:
     [
         ("cnn", {"channels": [6, 10, 14], "kernel": 5, "groups": 2, "norm": "layer", "pool": "stride", "hidden": 0}),
         ("cnn", {"channels": [5], "groups": 3, "head_kind": "average", "hidden": 9}),
-        ("residual", {"channels": [8, 24, 16], "blocks": [1, 2, 3], "head_kind": "flatten", "groups": 4}),
-        ("residual", {"channels": [20, 24], "bottleneck": True, "norm": "group", "groups": 2}),
+        ("residual", {"channels": [8, 24, 16], "blocks": [1, 2, 3], "head_kind": "flatten", "group_width": 4}),
+        ("residual", {"channels": [20, 24], "bottleneck": True, "norm": "group", "group_width": 2}),
         ("separable", {"channels": [6, 9, 9], "residual": True, "norm": "none", "head_kind": "flatten"}),
         ("vit", {"patch": 5, "dim": 12, "depth": 3, "heads": 3, "ratio": 3, "pool": "token"}),
         ("mixer", {"patch": 5, "dim": 6, "depth": 1, "token_hidden": 7, "ratio": 5}),
         ("axial", {"widths": [7, 5, 9], "hidden": 11}),
+        ("axial", {"widths": [7, 5, 9], "residual": True}),
         ("mlp", {"hidden": [7, 5], "norm": "batch"}),
     ],
 )

@@ -91,6 +91,7 @@ evaluation:
         ("architecture={name: cnn, options: {kernel: 4}}", "architecture.options", "an odd kernel"),
         ("architecture={name: residual, options: {blocks: [2]}}", "architecture.options", "there are 2 and 1"),
         ("architecture={name: residual, options: {bottleneck: true, channels: [4, 8]}}", "options", "the fewest are 4"),
+        ("architecture={name: residual, options: {group_width: 3}}", "options", "3 does not divide 32"),
         ("architecture={name: separable, options: {norm: group, channels: [6]}}", "options", "4 does not divide 6"),
         ("architecture={name: vit, options: {heads: 5}}", "architecture.options", "5 does not divide 64"),
         ("architecture={name: axial, options: {width: [5]}}", "architecture.options.width", "'widths'"),

@@ -59,7 +59,7 @@ class CnnOptions(Options):
     def _fits(self) -> Self:
         if self.kernel % 2 == 0:
             refuse("an odd kernel, which keeps the grid", f"write {self.kernel + 1}")
-        _divides("groups", self.groups, self.channels if len(self.channels) > 1 else ())
+        _divides("a number of groups", self.groups, self.channels if len(self.channels) > 1 else ())
         _allows(self.norm, self.channels)
         return self
 
@@ -70,7 +70,9 @@ class ResidualOptions(Options):
     channels: list[Width] = Field(default=[32, 64], min_length=1, description="Output channels of each stage.")
     blocks: list[Few] = Field(default=[1, 1], min_length=1, description="Residual blocks of each stage.")
     bottleneck: Truth = Field(default=False, description="Whether blocks are 1x1, 3x3, 1x1 instead of 3x3, 3x3.")
-    groups: Width = Field(default=1, description="Groups of each block's second convolution.")
+    group_width: Annotated[Integer, Field(ge=0, le=2**24)] = Field(
+        default=0, description="Channels of each group of a block's second convolution; 0 is one group of all."
+    )
     activation: Activation = Field(default="relu", description="The function after each convolution.")
     norm: Norm = Field(default="batch", description=_NORM)
     head_kind: HeadKind = Field(default="average", description=_HEAD)
@@ -83,8 +85,9 @@ class ResidualOptions(Options):
         if self.bottleneck and min(self.channels) < 8:
             refuse("at least 8 channels with bottleneck", f"the fewest are {min(self.channels)}")
         inner = [bottleneck_width(c) for c in self.channels] if self.bottleneck else self.channels
-        _divides("groups", self.groups, inner)
-        _allows(self.norm, self.channels)
+        if self.group_width:
+            _divides("a group_width", self.group_width, inner)
+        _allows(self.norm, [*self.channels, *inner])
         return self
 
 
@@ -120,7 +123,7 @@ class VitOptions(Options):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        _divides("heads", self.heads, [self.dim])
+        _divides("a number of heads", self.heads, [self.dim])
         return self
 
 
@@ -143,6 +146,9 @@ class AxialOptions(Options):
     hidden: Annotated[Integer, Field(ge=0, le=2**24)] = Field(
         default=0, description="Units of the head's hidden layer; 0 is none."
     )
+    residual: Truth = Field(
+        default=False, description="Whether layers are blocks x + perceptron(x), of which widths are the hidden units."
+    )
 
 
 def bottleneck_width(channels: int) -> int:
@@ -153,9 +159,9 @@ def bottleneck_width(channels: int) -> int:
 def _divides(name: str, count: int, widths: Iterable[int]) -> None:
     wrong = next((width for width in widths if width % count), None)
     if wrong is not None:
-        refuse(f"{name} that divide the widths they act on", f"{count} does not divide {wrong}")
+        refuse(f"{name} that is a divisor of the widths it acts on", f"{count} does not divide {wrong}")
 
 
 def _allows(norm: str, channels: Iterable[int]) -> None:
     if norm == "group":
-        _divides("channels of a group norm in fours, its groups", NORM_GROUPS, channels)
+        _divides(f"a group norm, whose {NORM_GROUPS} groups are a number", NORM_GROUPS, channels)

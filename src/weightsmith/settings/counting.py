@@ -78,8 +78,8 @@ def axial(form: options.AxialOptions, shape: Shape, classes: int) -> int:
     channels, height, width = shape
     total = 0
     for outputs in form.widths:
-        total += _chain([width, outputs])
-        height, width = outputs, height
+        total += _chain([width, outputs, width] if form.residual else [width, outputs])
+        height, width = width if form.residual else outputs, height
     hidden = [form.hidden] if form.hidden else []
     return total + _chain([channels * height * width, *hidden, classes])
 
@@ -109,9 +109,10 @@ def _head(kind: str, channels: int, grid: Sequence[int], hidden: int, classes: i
 
 def _block(form: options.ResidualOptions, inputs: int, outputs: int) -> int:
     inner = options.bottleneck_width(outputs) if form.bottleneck else outputs
+    groups = inner // form.group_width if form.group_width else 1
     if not form.bottleneck:
-        return _convolution(inputs, inner, 3) + _convolution(inner, inner, 3, form.groups) + 2 * _norm(form.norm, inner)
-    convolutions = _convolution(inputs, inner, 1) + _convolution(inner, inner, 3, form.groups)
+        return _convolution(inputs, inner, 3) + _convolution(inner, inner, 3, groups) + 2 * _norm(form.norm, inner)
+    convolutions = _convolution(inputs, inner, 1) + _convolution(inner, inner, 3, groups)
     return convolutions + _convolution(inner, outputs, 1) + 2 * _norm(form.norm, inner) + _norm(form.norm, outputs)
 
 
