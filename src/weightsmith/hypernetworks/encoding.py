@@ -60,13 +60,11 @@ class UnitEncoder(nn.Module):
         layers = Layers(blueprint)
         spaces = [(blueprint.space_of == space).nonzero()[:, 0] for space in range(blueprint.spaces)]
         units = tensors.new_zeros(blueprint.units, tensors.shape[1])
-        known = torch.zeros(blueprint.units, dtype=torch.bool)
-        for number, members in enumerate(spaces):
-            found = layers.standardised(contract.units([number], units, known))
+        for space, members in enumerate(spaces):
+            found = layers.standardised(contract.space(space, units))
             units = units.index_copy(0, members, _told_apart(found[members]))
-            known = known.index_fill(0, members, True)
         for _ in range(self.rounds - 1):
-            found = layers.standardised(contract.units(range(len(spaces)), units, known))
+            found = layers.standardised(contract.everywhere(units))
             for members in spaces:
                 units = units.index_copy(0, members, _told_apart(found[members]))
         return Encoded(self._with_groups(blueprint, layers, units), contract.tensors(units))
