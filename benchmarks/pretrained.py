@@ -12,7 +12,7 @@ from benchmarks.diffusion import BUDGET, conduct
 from benchmarks.diffusion_experiments import EXPERIMENTS
 from benchmarks.harness import WORK, median_rate, parser, write_result
 from weightsmith.pipeline import RunFolder
-from weightsmith.pretrained import PRETRAINED, synthesizer_folder
+from weightsmith.pretrained import synthesizer_folder
 
 MADE_FROM = {"mnist-mlp": "shipped"}
 SAMPLES = 256
@@ -23,7 +23,7 @@ def main() -> None:
     options.add_argument("--into", type=Path, help="where their folders are written; without it, into the package")
     wanted = options.parse_args()
     work, rows = WORK / "diffusion", []
-    for name in PRETRAINED:
+    for name in MADE_FROM:
         experiment = MADE_FROM[name]
         about = conduct(experiment, EXPERIMENTS[experiment], work, wanted.dataset)
         folder = wanted.into / name if wanted.into else Path(ws.__file__).parent / "pretrained" / name

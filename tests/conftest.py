@@ -30,6 +30,7 @@ install_import_hook(
             "evaluation",
             "generators",
             "graph",
+            "hypernetworks",
             "layout",
             "objectives",
             "symmetry",

@@ -24,12 +24,13 @@ LAYERS = (
         "settings",
         "tensorfile",
         "checkpoint",
+        "artifact",
     }
     | {"environment", "interruption", "reporter"},
     {"datasets", "architectures", "symmetry", "ensemble", "diffusion", "denoisers", "training", "optim"}
     | {"hypernetworks", "pretrained"},
     {"zoo", "codecs", "generators", "objectives", "evaluation"},
-    {"synthesizer", "report", "engines"},
+    {"synthesizer", "universal", "report", "engines"},
     {"recipes", "pipeline", "console", "cli"},
 )
 # Within one layer these may build on one another, in this direction only; the packages of L2 may not at all.
@@ -41,6 +42,7 @@ WITHIN = {
     "tokens": {"errors"},
     "record": {"errors", "hashed"},
     "tensorfile": {"errors", "files", "hashed"},
+    "artifact": {"errors", "files", "hashed", "tensorfile"},
     "checkpoint": {"errors", "files", "layout", "tensorfile"},
     "settings": {"errors", "files", "seeds"},
     "interfaces": {"errors", "layout", "tokens"},

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from weightsmith.pipeline import run_pipeline as run_pipeline
     from weightsmith.settings.loading import load_recipe as load_recipe
     from weightsmith.synthesizer import Synthesizer as Synthesizer
+    from weightsmith.universal import UniversalSynthesizer as UniversalSynthesizer
+    from weightsmith.universal import initialize as initialize
+    from weightsmith.universal import synthesize as synthesize
     from weightsmith.zoo import Zoo as Zoo
 
 # Public name -> where it lives. Looked up when used, so that `import weightsmith` does not import torch.
@@ -26,14 +29,17 @@ _EXPORTS = {
     "Architecture": "weightsmith.architectures",
     "Layout": "weightsmith.layout",
     "Synthesizer": "weightsmith.synthesizer",
+    "UniversalSynthesizer": "weightsmith.universal",
     "Weights": "weightsmith.layout",
     "WeightsmithError": "weightsmith.errors",
     "Zoo": "weightsmith.zoo",
     "evaluate": "weightsmith.ensemble",
+    "initialize": "weightsmith.universal",
     "load_dataset": "weightsmith.datasets",
     "load_recipe": "weightsmith.settings.loading",
     "read_checkpoint": "weightsmith.checkpoint",
     "run_pipeline": "weightsmith.pipeline",
+    "synthesize": "weightsmith.universal",
     "write_checkpoint": "weightsmith.checkpoint",
 }
 

@@ -26,6 +26,16 @@ def describe_environment() -> dict[str, str | int]:
     }
 
 
+def peak_memory() -> float | None:
+    """The most memory that this process has held at once (peak resident set), in MB; `None` where it is not told."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, others kilobytes
+
+
 def command_line() -> str:
     """The command that is running, as the user typed it, but of absolute paths only the last part."""
     main = getattr(sys.modules.get("__main__"), "__spec__", None)

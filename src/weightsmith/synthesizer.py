@@ -12,11 +12,19 @@ from torch import Tensor
 
 import weightsmith
 from weightsmith.architectures import Architecture
+from weightsmith.artifact import (
+    assembling,
+    compacted,
+    expanded,
+    facts,
+    read_config,
+    read_model,
+    require_new_folder,
+    write_artifact,
+)
 from weightsmith.codecs import CanonicalCodec, known_numbers, make_codec
-from weightsmith.errors import ArtifactError, BadInput
-from weightsmith.files import replacing_folder
+from weightsmith.errors import BadInput
 from weightsmith.generators import make_generator
-from weightsmith.hashed import read_sealed_json, write_sealed_json
 from weightsmith.interfaces import Codec, Condition, Exactness, Generator, Given, Trajectory, said
 from weightsmith.layout import Layout, Weights, layers_of
 from weightsmith.seeds import derive_seed
@@ -24,7 +32,6 @@ from weightsmith.settings.options import OPTIONS, validate_options
 from weightsmith.settings.registry import nearest
 from weightsmith.settings.synthesizer import SCHEMA, SynthesizerConfig
 from weightsmith.symmetry import Symmetry
-from weightsmith.tensorfile import read_tensors, write_tensors
 from weightsmith.tokens import Tokens
 
 
@@ -156,19 +163,15 @@ class Synthesizer:
         `compact`: matrices are rounded to bfloat16, half the bytes, and float32 again when loaded.
         """
         folder = Path(folder)
-        if folder.exists():
-            raise BadInput(f"{folder} exists", "choose another folder, or delete it first")
+        require_new_folder(folder)
         codec, network = self.codec.tensors(), self.generator.network.state_dict()
         if compact:
-            codec, network = ({k: _compacted(v) for k, v in part.items()} for part in (codec, network))
+            codec, network = compacted(codec), compacted(network)
         written = make_codec(self.codec_part.name, self.codec_part.options)
         written.restore(codec, self.layout)  # what was rounded may be less exact
         tensors = {f"codec.{name}": value for name, value in codec.items()}
         tensors |= {f"generator.{name}": value for name, value in network.items()}
-        with replacing_folder(folder) as temporary:
-            digest = write_tensors(temporary / "model.safetensors", tensors)
-            write_sealed_json(temporary / "config.json", self._config(digest))
-            (temporary / "README.md").write_text(self._card(written.exactness), encoding="utf-8")
+        write_artifact(folder, tensors, self._config, self._card(written.exactness))
 
     @classmethod
     def load(cls, folder: Path, architecture: str | None = None) -> Synthesizer:
@@ -178,14 +181,9 @@ class Synthesizer:
         Raises `ArtifactError` for a damaged, foreign or newer folder, `BadInput` for another architecture.
         """
         folder = Path(folder)
-        config = _config_in(folder)
-        try:
+        config = read_config(folder, SCHEMA)
+        with assembling(folder):
             loaded = cls._assembled(folder, SynthesizerConfig.model_validate(config))
-        except (BadInput, KeyError, TypeError, ValueError, RuntimeError) as error:
-            if isinstance(error, ArtifactError) and str(folder) in error.message:
-                raise  # a file of it, by its name
-            reason = str(error).splitlines()[0]
-            raise ArtifactError(f"{folder} does not hold what its config.json says: {reason}", "make it anew") from None
         if architecture is None:
             return loaded
         if architecture != loaded.architecture.name:
@@ -195,7 +193,7 @@ class Synthesizer:
     @staticmethod
     def provenance_in(folder: Path) -> Mapping[str, Any]:
         """What a saved synthesizer states of where it comes from, without its tensors. Raises as `load` does."""
-        stated = _config_in(folder).get("provenance")
+        stated = read_config(Path(folder), SCHEMA).get("provenance")
         return stated if isinstance(stated, dict) else {}
 
     @classmethod
@@ -207,7 +205,7 @@ class Synthesizer:
         layout = Layout.from_json(config.layout)
         if layout.fingerprint != config.layout_fingerprint:
             raise ValueError("its layout does not have the fingerprint that it states")
-        tensors, _ = read_tensors(folder / "model.safetensors", sha256=config.model_sha256)
+        tensors = read_model(folder, config.model_sha256)
         codec = make_codec(codec_part.name, codec_part.options)
         codec.restore(_under("codec.", tensors), layout)
         space = codec.space()
@@ -215,8 +213,7 @@ class Synthesizer:
             raise ValueError(f"its codec does not make tokens of {config.dim} numbers")
         with torch.device("meta"):  # shapes first: nothing is allocated until the tensors in the file are seen to fit
             generator = make_generator(generator_part.name, space, generator_part.options, seed=0)
-        network = {name: _expanded(value) for name, value in _under("generator.", tensors).items()}
-        generator.network.load_state_dict(network, assign=True)
+        generator.network.load_state_dict(expanded(_under("generator.", tensors)), assign=True)
         architecture = Architecture.from_json(config.architecture.model_dump())
         return cls(architecture, layout, codec, codec_part, generator, generator_part, config.provenance)
 
@@ -235,7 +232,6 @@ class Synthesizer:
         }
 
     def _card(self, exactness: Exactness) -> str:
-        facts = "\n".join(f"* {key}: {value}" for key, value in self.provenance.items())
         return f"""# A weightsmith synthesizer
 
 Generates weights for `{self.architecture.name}` ({self.layout.parameters:,} parameters) with the
@@ -245,33 +241,14 @@ Generates weights for `{self.architecture.name}` ({self.layout.parameters:,} par
     from weightsmith import Synthesizer
     weights = Synthesizer.load("this folder").sample(4, seed=0)
 
-{facts}
+{facts(self.provenance)}
 
 This card is for people; nothing reads it.
 """
 
 
-def _config_in(folder: Path) -> dict[str, Any]:
-    if not (folder / "config.json").is_file():
-        raise ArtifactError(f"{folder} is not a synthesizer: no config.json", "give a folder made by `train`")
-    config = read_sealed_json(folder / "config.json")
-    if not isinstance(config, dict) or config.get("schema") != SCHEMA:
-        found = config.get("schema") if isinstance(config, dict) else None
-        raise ArtifactError(f"{folder} has schema {found!r}, not {SCHEMA!r}", "use the version that wrote it")
-    return config
-
-
 def _symmetry(architecture: Architecture) -> Symmetry | None:
     return Symmetry.of(architecture.build(0), architecture.input_shape)
-
-
-def _compacted(value: Tensor) -> Tensor:
-    """Matrices in bfloat16; vectors (means, scales, biases) are small, and keep their digits."""
-    return value.to(torch.bfloat16) if value.ndim > 1 and value.dtype == torch.float32 else value
-
-
-def _expanded(value: Tensor) -> Tensor:
-    return value.float() if value.dtype == torch.bfloat16 else value
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,10 +9,10 @@ import pytest
 import weightsmith as ws
 from weightsmith.datasets import mnist_is_available
 from weightsmith.errors import BadInput
-from weightsmith.pretrained import PRETRAINED, synthesizer_folder
+from weightsmith.pretrained import OF_ONE_ARCHITECTURE, synthesizer_folder
 
 
-@pytest.mark.parametrize("name", PRETRAINED)
+@pytest.mark.parametrize("name", OF_ONE_ARCHITECTURE)
 def test_each_is_small_and_says_what_it_was_made_from(name: str) -> None:
     folder = synthesizer_folder(name)
     assert sum(path.stat().st_size for path in folder.iterdir()) < 6e6

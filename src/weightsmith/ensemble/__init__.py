@@ -4,7 +4,7 @@ from weightsmith.ensemble.evaluation import Evaluation, evaluate
 from weightsmith.ensemble.machine import Precision, choose_device, choose_precision
 from weightsmith.ensemble.measuring import GROUP_SIZES, Rate, candidates, measure_rate, worth_trying
 from weightsmith.ensemble.plan import LARGEST_LOSS, METHODS, Capture, Member, Method, TrainingPlan, TrainingState
-from weightsmith.ensemble.recalibration import recalibrated
+from weightsmith.ensemble.recalibration import has_running_statistics, recalibrated
 from weightsmith.ensemble.steppers import can
 from weightsmith.ensemble.training import train_networks
 
@@ -25,6 +25,7 @@ __all__ = [
     "choose_device",
     "choose_precision",
     "evaluate",
+    "has_running_statistics",
     "measure_rate",
     "recalibrated",
     "train_networks",

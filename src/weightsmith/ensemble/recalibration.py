@@ -23,10 +23,15 @@ def recalibrated(
     after training with these weights. Give the training split: test images must not shape what is tested. Weights of
     a form without running statistics are given back as they are.
     """
-    if not any(_tracks(layer) for layer in module.modules()):
+    if not has_running_statistics(module):
         return weights
     inputs = split.images[:images].to(device)
     return weights.layout.flatten([_recalibrated_state(module, one, inputs, device) for one in weights])
+
+
+def has_running_statistics(module: nn.Module) -> bool:
+    """Whether there is a normalisation layer that keeps the mean and variance of what it has seen."""
+    return any(_tracks(layer) for layer in module.modules())
 
 
 def _recalibrated_state(

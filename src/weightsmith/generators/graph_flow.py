@@ -43,7 +43,7 @@ class GraphFlowGenerator:
         size = sum(math.prod(plan.shape) for plan in blueprint.tensors)
         found = sample(
             denoise,
-            torch.randn(1, size, generator=rng),
+            torch.randn(1, size, generator=rng).to(self.network.device),
             path=self.path,
             prediction="velocity",
             sampler=make_sampler(sampler or self.sampler),

@@ -14,14 +14,19 @@ SIDE = 12  # frequencies along each axis of a lattice; along a line SIDE**2
 COLUMNS = SIDE**2 + 1  # the last one for places outside the lattice
 
 
+_CPU = torch.device("cpu")
+
+
 @lru_cache(maxsize=512)
-def cosine_basis(grid: Grid) -> Tensor:
+def cosine_basis(grid: Grid, device: torch.device = _CPU) -> Tensor:
     """`B[(y, x), (f, g)] = c_f cos(pi f (y + 1/2) / h) c_g cos(pi g (x + 1/2) / w)`, float32 `[place, COLUMNS]`.
 
     `c_0 = 1`, other `c = sqrt(2)`: columns are orthogonal, and a row's squares sum to one on average. Frequencies that
     a grid cannot tell apart are zero. On a line of `w` places there are `min(w, SIDE**2)` of them. Places outside the
     lattice stand first.
     """
+    if device != _CPU:
+        return cosine_basis(grid).to(device)
     found = torch.zeros(grid.extra + grid.height * grid.width, COLUMNS)
     if grid.height == 1:
         line = _cosines(grid.width, SIDE**2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -115,6 +115,20 @@ class Blueprint:
     writes: Tensor
     reads: Tensor
     untouched: Mapping[str, str]
+    _elsewhere: dict[torch.device, Blueprint] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def on(self, device: torch.device) -> Blueprint:
+        """The same with its tensors on that device; they are moved once."""
+        if self.space_of.device == device:
+            return self
+        if device not in self._elsewhere:
+            moved = ("space_of", "group_of", "features", "writes", "reads")
+            self._elsewhere[device] = replace(
+                self,
+                tensors=tuple(_tensor_on(plan, device) for plan in self.tensors),
+                **{name: getattr(self, name).to(device) for name in moved},
+            )
+        return self._elsewhere[device]
 
     @property
     def units(self) -> int:
@@ -132,7 +146,7 @@ class Blueprint:
     @cached_property
     def scales(self) -> Tensor:
         """Root mean squares of tensors at a gain of one: by fan-in for what multiplies, small for what is added."""
-        return torch.tensor([plan.scale for plan in self.tensors])
+        return torch.tensor([plan.scale for plan in self.tensors]).to(self.space_of.device)
 
     @cached_property
     def vectors(self) -> list[int]:
@@ -180,8 +194,8 @@ class Blueprint:
         keys, lengths = tuple(key for key, _ in entries), [len(index) for _, index in entries]
         at = torch.cat([index for _, index in entries] or [torch.zeros(0, dtype=torch.long)])
         of = torch.tensor([number for number, *_ in keys], dtype=torch.long)
-        nobody = at < 0 if bool((at < 0).any()) else None
-        return Reading(keys, lengths, at.clamp_min(0), of.repeat_interleave(torch.tensor(lengths).long()), nobody)
+        tensors = of.repeat_interleave(torch.tensor(lengths).long()).to(self.space_of.device)
+        return Reading(keys, lengths, at.clamp_min(0), tensors, at < 0 if bool((at < 0).any()) else None)
 
 
 class _Drafter:
@@ -293,6 +307,18 @@ class _Drafter:
         if has_units or (len(node.shape) > 2 and axis == node.input_axis):
             return Grid("slots", 1, count)
         return Grid("sequence", 1, count)
+
+
+def _tensor_on(plan: TensorPlan, device: torch.device) -> TensorPlan:
+    axes = (
+        AxisPlan(
+            tuple(index.to(device) for index in axis.units),
+            None if axis.fixed is None else axis.fixed.to(device),
+            axis.grid,
+        )
+        for axis in plan.axes
+    )
+    return replace(plan, axes=tuple(axes))
 
 
 def _why_untouched(node: TensorNode) -> str | None:

@@ -70,18 +70,20 @@ class Contraction:
         total = self._loudness.new_zeros(count, dim)
         if not mentions:
             return total
-        numbers = [mention.key[0] for mention in mentions]
+        device = total.device
+        numbers = torch.tensor([mention.key[0] for mention in mentions]).to(device)
         met = torch.stack([mention.entries for mention in mentions])  # (M, U)
-        weights = torch.where(torch.tensor(settled)[:, None], met**0.25, (met > 0).float())
-        weights = weights * self._loudness[numbers, None]
+        weights = torch.where(torch.tensor(settled).to(device)[:, None], met**0.25, (met > 0).float())
+        weights = weights * self._loudness[numbers][:, None]
         scales = weights * met.clamp_min(1).rsqrt()
         for side in range(SIDES):
             chosen = [i for i, mention in enumerate(mentions) if min(mention.key[1], 1) == side]
             if chosen:
                 words = torch.cat([self._word(mentions[i], rows) for i in chosen])
+                at = torch.cat([mentions[i].units for i in chosen])
                 lengths = torch.tensor([len(mentions[i].units) for i in chosen])
-                of, at = torch.tensor(chosen).repeat_interleave(lengths), torch.cat([mentions[i].units for i in chosen])
-                words = (words @ self._pairs.sides[side].T) * self._modulation[torch.tensor(numbers)[of], side]
+                of = torch.tensor(chosen).repeat_interleave(lengths).to(device)
+                words = (words @ self._pairs.sides[side].T) * self._modulation[numbers[of], side]
                 total = total.index_add(0, at, words.float() * scales[of, at][:, None])
         return total * torch.rsqrt(weights.square().sum(0) + 1e-6)[:, None]
 

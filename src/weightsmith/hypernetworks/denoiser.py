@@ -52,10 +52,16 @@ class GraphDenoiser(nn.Module):
             self.coefficients.bias.copy_(torch.tensor([0.0, _START]))
         self.register_buffer("spread", torch.ones(len(KINDS) + 1, len(SLOTS) + 1))
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie, and the states that it takes."""
+        return self.spread.device
+
     def forward(
         self, blueprint: Blueprint, state: Float[Tensor, " parameter"], t: Float[Tensor, ""]
     ) -> Float[Tensor, " parameter"]:
         """The velocity `noise - data` at a state and a time in [0, 1], where 1 is noise."""
+        blueprint = blueprint.on(self.device)
         values, time = parts(blueprint, state), self.time(t[None])[0]
         told = self.hear(time).expand(len(values), -1)
         encoded = self.encoder.encode(blueprint, values, told)
@@ -72,7 +78,7 @@ class GraphDenoiser(nn.Module):
 
     def state(self, blueprint: Blueprint, weights: Mapping[str, Tensor]) -> Float[Tensor, " parameter"]:
         """The state that stands for weights. Raises `BadInput` for a tensor that is missing or of another shape."""
-        values = standardised(blueprint, weights)
+        values = [value.to(self.device) for value in standardised(blueprint, weights)]
         spreads = self._spreads(blueprint)
         return torch.cat([(value / spread).flatten() for value, spread in zip(values, spreads, strict=True)])
 
@@ -88,15 +94,16 @@ class GraphDenoiser(nn.Module):
         """Take the root mean squares of trained tensors of each kind and slot, which keep 1 where there are none."""
         squares, counts = torch.zeros_like(self.spread), torch.zeros_like(self.spread)
         for blueprint, weights in networks:
-            kinds, slots = _kinds(blueprint)
-            means = torch.stack([value.square().mean() for value in standardised(blueprint, weights)])
+            kinds, slots = (index.to(self.device) for index in _kinds(blueprint))
+            means = torch.stack([value.square().mean() for value in standardised(blueprint, weights)]).to(self.device)
             squares.index_put_((kinds, slots), means, accumulate=True)
             counts.index_put_((kinds, slots), torch.ones_like(means), accumulate=True)
         found = (squares / counts.clamp_min(1)).sqrt()
         self.spread.copy_(torch.where(found > 0, found, 1.0))
 
     def _spreads(self, blueprint: Blueprint) -> Tensor:
-        return self.spread[_kinds(blueprint)]
+        kinds, slots = _kinds(blueprint)
+        return self.spread[kinds.to(self.device), slots.to(self.device)]
 
 
 def parts(blueprint: Blueprint, state: Float[Tensor, " parameter"]) -> list[Tensor]:
@@ -114,7 +121,8 @@ def _statistics(values: list[Tensor]) -> Float[Tensor, "tensor statistic"]:
 
 def _kinds(blueprint: Blueprint) -> tuple[Tensor, Tensor]:
     """The place of each tensor's kind and slot in `KINDS` and `SLOTS`, one past the last for another."""
-    kinds, slots = blueprint.features[:, : len(KINDS) + len(SLOTS)].split([len(KINDS), len(SLOTS)], 1)
+    features = blueprint.features.cpu()
+    kinds, slots = features[:, : len(KINDS) + len(SLOTS)].split([len(KINDS), len(SLOTS)], 1)
     return tuple(  # type: ignore[return-value]
         torch.where(one.any(1), one.argmax(1), one.shape[1]) for one in (kinds, slots)
     )

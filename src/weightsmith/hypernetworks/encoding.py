@@ -46,15 +46,22 @@ class UnitEncoder(nn.Module):
         self.read = nn.Sequential(nn.Linear(FEATURES, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.pairs = Pairs(dim, rank)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie, and the codes."""
+        return self.pairs.sides.device
+
     def forward(self, blueprint: Blueprint, weights: Mapping[str, Tensor]) -> Float[Tensor, "unit dim"]:
         """The code of every unit of `weights`, tensors of the blueprint by name (others are not looked at).
 
         Raises `BadInput` for a tensor that is missing or of another shape.
         """
-        return self.encode(blueprint, standardised(blueprint, weights)).units
+        values = [value.to(self.device) for value in standardised(blueprint, weights)]
+        return self.encode(blueprint, values).units
 
     def encode(self, blueprint: Blueprint, values: Sequence[Tensor], told: Tensor | None = None) -> Encoded:
         """The same of one standardised value a tensor; `told` `[tensor, dim]` is added to what is read of each."""
+        blueprint = blueprint.on(self.device)
         tensors = self.read(blueprint.features)
         contract = Contraction(self.pairs, blueprint, values, tensors if told is None else tensors + told)
         layers = Layers(blueprint)

@@ -58,17 +58,26 @@ class Hypernetwork(nn.Module):
         self.leave = nn.LayerNorm(dim)
         self.pairs = Pairs(dim, sizes.rank, sizes.modulated)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie, and those that it writes."""
+        return self.noise.weight.device
+
     def draw(self, blueprint: Blueprint, rng: torch.Generator) -> Float[Tensor, "unit noise"]:
-        """Standard normal noise for every unit; part of it is shared by the units of a group, so that they are told."""
+        """Standard normal noise for every unit; part of it is shared by the units of a group, so that they are told.
+
+        It is drawn on the CPU, so that it is the same on every device, and lies where the hypernetwork does.
+        """
         rng = rng if self.sizes.drawn else torch.Generator().manual_seed(0)
         own = torch.randn(blueprint.units, self.sizes.noise, generator=rng)
         groups = int(blueprint.group_of.max()) + 1 if blueprint.units else 0
-        shared = torch.randn(groups, self.sizes.noise, generator=rng)[blueprint.group_of]
+        shared = torch.randn(groups, self.sizes.noise, generator=rng)[blueprint.group_of.cpu()]
         share = self.sizes.group_share
-        return math.sqrt(1 - share) * own + math.sqrt(share) * shared
+        return (math.sqrt(1 - share) * own + math.sqrt(share) * shared).to(self.device)
 
     def forward(self, blueprint: Blueprint, noise: Float[Tensor, "unit noise"]) -> dict[str, Tensor]:
         """The tensors of the blueprint by name. `noise` need not be normal: it is centred and scaled a layer."""
+        blueprint = blueprint.on(self.device)
         units, tensors = self.codes(blueprint, noise)
         return self.pairs(blueprint, units, tensors)
 
@@ -79,6 +88,7 @@ class Hypernetwork(nn.Module):
 
         `told` `[tensor, dim]`: what else is known of each tensor, added to what the blueprint says.
         """
+        blueprint = blueprint.on(self.device)
         layers = Layers(blueprint)
         tensors = self.read(blueprint.features)
         tensors = tensors if told is None else tensors + told
@@ -201,8 +211,8 @@ class Pairs(nn.Module):
         found: dict[Key, Tensor] = {}
         columns = 1 + self.modulate_grid(tensors)
         for grid, keys in blueprint.on_grids.items():
-            chosen = columns[[number for number, *_ in keys]]
-            basis = cosine_basis(grid).to(tensors.device)
+            chosen = columns[torch.tensor([number for number, *_ in keys]).to(columns.device)]
+            basis = cosine_basis(grid, tensors.device)
             values = (basis * chosen[:, None]) @ self.grids[GRID_KINDS.index(grid.kind)]  # (K, P, R)
             found |= dict(zip(keys, values.unbind(), strict=True))
         return found
@@ -217,10 +227,10 @@ class Pairs(nn.Module):
         values = [rows[number, 0, 0] for number in numbers]
         lengths = [len(value) for value in values]
         of = torch.repeat_interleave(torch.tensor(lengths)).to(ranks.device)
-        at = torch.tensor(numbers, device=ranks.device)
+        at = torch.tensor(numbers).to(ranks.device)
         flat = (torch.cat(values) * ranks[at][of]).sum(-1).float()
         squares = torch.zeros(len(numbers), device=flat.device).index_add(0, of, flat.square())
-        means = squares / torch.tensor(lengths, device=flat.device)
+        means = squares / torch.tensor(lengths).to(flat.device)
         flat = flat * (torch.rsqrt(means + _SMALL) * scales[at])[of]
         return dict(zip(numbers, flat.split(lengths), strict=True))
 

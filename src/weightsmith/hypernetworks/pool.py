@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -10,16 +11,18 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from weightsmith.architectures import Architecture
-from weightsmith.architectures.families import Split, draw
+from weightsmith.architectures.families import TRAINED, Split, draw
 from weightsmith.graph import ParameterGraph
 from weightsmith.hypernetworks.blueprint import Blueprint
+from weightsmith.hypernetworks.extent import Extent
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """An architecture as training uses it: its form (on the meta device, in training mode), blueprint, and cost.
 
-    `cost`: products and sums for one image. `buffers`: running statistics at their start.
+    `cost`: products and sums for one image. `buffers`: running statistics at their start. `extent`: what training on it
+    covers.
     """
 
     architecture: Architecture
@@ -27,6 +30,7 @@ class Prepared:
     blueprint: Blueprint
     cost: int
     buffers: dict[str, Tensor]
+    extent: Extent
 
     @classmethod
     def of(cls, architecture: Architecture) -> Prepared:
@@ -34,11 +38,12 @@ class Prepared:
         module = architecture.build(0).train()
         graph = ParameterGraph.of(module, architecture.input_shape)
         buffers = {name: value.clone() for name, value in module.named_buffers()}
-        return cls(architecture, module.to("meta"), Blueprint.of(graph), forward_cost(graph), buffers)
+        blueprint, cost = Blueprint.of(graph), forward_cost(graph)
+        return cls(architecture, module.to("meta"), blueprint, cost, buffers, Extent.of(graph, blueprint))
 
     def __call__(self, weights: dict[str, Tensor], images: Tensor) -> Tensor:
         """Logits `[image, class]` with these weights; norms over batches use the statistics of these images."""
-        buffers = {name: value.clone() for name, value in self.buffers.items()}
+        buffers = {name: value.to(images.device, copy=True) for name, value in self.buffers.items()}
         logits: Tensor = functional_call(self.module, weights | buffers, (images,))
         return logits
 
@@ -58,19 +63,31 @@ def forward_cost(graph: ParameterGraph) -> int:
 
 @dataclass
 class ArchitecturePool:
-    """The first `size` architectures of a split."""
+    """The first `size` architectures of a split, or of several splits in turn.
 
-    split: Split
+    They are for images of `input_shape` (channels, height, width) of so many `classes`; `families` as in `draw`.
+    """
+
+    split: Split | tuple[Split, ...]
     size: int
-    _known: dict[int, Prepared] = field(default_factory=dict, init=False, repr=False)
+    families: Mapping[str, int] = field(default_factory=lambda: dict(TRAINED))
+    input_shape: tuple[int, ...] = (1, 28, 28)
+    classes: int = 10
+    _known: dict[int, Prepared] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return self.size
 
     def __getitem__(self, number: int) -> Prepared:
         if number not in self._known:
-            self._known[number] = Prepared.of(draw(self.split, number))
+            self._known[number] = Prepared.of(self.architecture(number))
         return self._known[number]
+
+    def architecture(self, number: int) -> Architecture:
+        """The architecture of that number, not traced."""
+        splits = (self.split,) if isinstance(self.split, str) else self.split
+        index, turn = divmod(number, len(splits))
+        return draw(splits[turn], index, self.input_shape, self.classes, self.families)
 
     def some(self, count: int, rng: torch.Generator) -> list[Prepared]:
         """So many of them at random."""

@@ -38,7 +38,7 @@ class GraphMatching:
     def _loss(self, generator: Any, number: int, t: Tensor, rng: torch.Generator) -> Tensor:
         blueprint = self.checkpoints.blueprint(number)
         x0 = generator.network.state(blueprint, self.checkpoints.weights[number])
-        noise = torch.randn(x0.shape, generator=rng)
+        noise = torch.randn(x0.shape, generator=rng).to(x0)
         point = generator.path.sample(x0[None], noise[None], t[None])
         wanted = output_of("velocity", Denoised(x0[None], noise[None]), t[None], generator.path)
         said = generator.network(blueprint, point.state[0], t.to(x0))

@@ -7,22 +7,38 @@ from pathlib import Path
 from weightsmith.errors import BadInput
 from weightsmith.settings.registry import nearest
 
-# Name -> what it generates. Each is a folder of that name beside this file; `benchmarks.pretrained` made it.
-PRETRAINED: dict[str, str] = {"mnist-mlp": "784-32-32-10 perceptrons for MNIST"}
+# Name -> what it generates. Each is a folder of that name beside this file.
+PRETRAINED: dict[str, str] = {
+    "mnist-mlp": "784-32-32-10 perceptrons for MNIST",  # made by `benchmarks.pretrained`
+    "mnist-universal": "any architecture for MNIST",  # made by `weightsmith run mnist-universal`
+}
+# Data set -> the one of them that writes weights of any architecture for it; the others are of one architecture.
+UNIVERSAL: dict[str, str] = {"mnist": "mnist-universal"}
+OF_ONE_ARCHITECTURE = tuple(name for name in PRETRAINED if name not in UNIVERSAL.values())
 
 
 def synthesizer_folder(name: str | Path) -> Path:
     """The folder of a synthesizer: the path itself, or that of one that comes along. A folder goes before a name.
 
-    Raises `BadInput` where it is neither.
+    Raises `BadInput` where it is neither, or does not lie in this installation.
     """
     folder = Path(name)
     if folder.exists():
         return folder
     if str(name) in PRETRAINED:
-        return Path(__file__).parent / str(name)
+        return _shipped(str(name))
     near = nearest(str(name), PRETRAINED)
     hint = f"; the nearest is {near!r}" if near else ""
     raise BadInput(
         f"{name} is no folder", f"give a synthesizer's folder, or one that comes along: {', '.join(PRETRAINED)}{hint}"
     )
+
+
+def _shipped(name: str) -> Path:
+    folder = Path(__file__).parent / name
+    if not folder.is_dir():
+        raise BadInput(
+            f"synthesizer {name!r} is not part of this installation",
+            "install a release that has it, or train it and give the folder of what was trained",
+        )
+    return folder

@@ -17,7 +17,7 @@ from weightsmith.tensorfile import raw_bytes
 def described(value: Any) -> Any:
     """A JSON value that stands for `value` in any process: tensors by their bytes, callables by name and arguments.
 
-    An object of an unknown kind is described by its type alone.
+    Of a dataclass, the fields by which two are compared. An object of an unknown kind is described by its type alone.
     """
     if value is None or isinstance(value, (str, bool, int)):
         return value
@@ -34,7 +34,8 @@ def described(value: Any) -> Any:
     if isinstance(value, partial):
         return [described(value.func), described(value.args), described(value.keywords)]
     if is_dataclass(value) and not isinstance(value, type):
-        return [_name(type(value)), {field.name: described(getattr(value, field.name)) for field in fields(value)}]
+        kept = [field.name for field in fields(value) if field.compare]
+        return [_name(type(value)), {name: described(getattr(value, name)) for name in kept}]
     return _name(value if hasattr(value, "__qualname__") else type(value))
 
 

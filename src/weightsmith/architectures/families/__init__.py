@@ -1,5 +1,5 @@
 """Families of architectures that are drawn at random, to train a universal synthesizer on and to ask it for."""
 
-from weightsmith.architectures.families.drawing import COMBINATIONS, SPLITS, Split, draw, stream
+from weightsmith.architectures.families.drawing import COMBINATIONS, SPLITS, TRAINED, Split, draw, splits_of, stream
 
-__all__ = ["COMBINATIONS", "SPLITS", "Split", "draw", "stream"]
+__all__ = ["COMBINATIONS", "SPLITS", "TRAINED", "Split", "draw", "splits_of", "stream"]

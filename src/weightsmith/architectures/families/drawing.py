@@ -3,6 +3,8 @@
 Splits, fixed: `training`; `unseen_size` (all widths, and depths where a family has several, left out of training,
 inside its range); `beyond` (up to 1.5 times the largest width or depth); `unseen_combination` (operations that
 training sees apart, never together); `held_out_family` (depthwise-separable networks and MLP-mixers).
+
+Whoever trains on other `families` than `TRAINED` has the same splits of those, and the rest as held-out families.
 """
 
 from __future__ import annotations
@@ -13,13 +15,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from weightsmith.architectures.architecture import Architecture
+from weightsmith.errors import BadInput
 from weightsmith.seeds import derive_seed
 
 Split = Literal["training", "unseen_size", "beyond", "unseen_combination", "held_out_family"]
 SPLITS: tuple[Split, ...] = ("training", "unseen_size", "beyond", "unseen_combination", "held_out_family")
-TRAINED = {"mlp": 2, "cnn": 4, "residual": 3, "vit": 2, "axial": 1}  # how often each is drawn
+TRAINED = {"mlp": 2, "cnn": 3, "residual": 4, "vit": 3, "axial": 2}  # how often each is drawn
 HELD_OUT = {"separable": 1, "mixer": 1}
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
+SMALLEST = 4  # height and width of images: two halvings
 
 # Never together in training; each value by itself is.
 COMBINATIONS: tuple[tuple[str, Mapping[str, Any]], ...] = (
@@ -48,7 +52,9 @@ class Sizes:
         if self.split == "beyond":
             return step * rng.randint(high // step + 1, high * 3 // (2 * step))
         unseen = self.split == "unseen_size"
-        return step * rng.choice([n for n in range(low // step, high // step + 1) if (n % 4 == 3) == unseen])
+        choices = [n for n in range(low // step, high // step + 1) if (n % 4 == 3) == unseen]
+        # Training draws narrow layers more often than wide ones: they cost less, and codes know no width.
+        return step * rng.choices(choices, [1 / n if self.split == "training" else 1 for n in choices])[0]
 
     def depth(self, rng: random.Random, trained: Sequence[int], left_out: int) -> int:
         if self.split == "beyond":
@@ -56,14 +62,41 @@ class Sizes:
         return left_out if self.split == "unseen_size" else rng.choice(trained)
 
 
-def draw(split: Split, index: int, input_shape: tuple[int, ...] = (1, 28, 28), classes: int = 10) -> Architecture:
-    """The architecture of that number in a split: the same for everyone."""
+def draw(
+    split: Split,
+    index: int,
+    input_shape: Sequence[int] = (1, 28, 28),
+    classes: int = 10,
+    families: Mapping[str, int] = TRAINED,
+) -> Architecture:
+    """The architecture of that number in a split: the same for everyone.
+
+    `families`: those that are trained on, and how often each is drawn. Patches are at most as large as the images.
+    Raises `BadInput` for images that are too small, and for a split that the families leave empty.
+    """
+    families = _known(families)
+    if split not in splits_of(families):
+        raise BadInput(f"the families {', '.join(families)} leave nothing for {split}", "choose another split")
+    if min(input_shape[1:]) < SMALLEST:
+        raise BadInput(
+            f"images of {input_shape[1]} x {input_shape[2]} are too small for the families",
+            f"give images of {SMALLEST} x {SMALLEST} at least, as by dataset.image_size",
+        )
     for attempt in range(1000):
         rng = random.Random(derive_seed(index, "architectures", split, attempt))
-        family, options = _options(split, rng)
+        family, options = _options(split, rng, families)
         if allowed(split, family, options):
-            return Architecture(family, tuple(input_shape), classes, options)
+            return Architecture(family, tuple(input_shape), classes, _fitted(options, input_shape))
     raise AssertionError("the families leave no architecture for this split")
+
+
+def splits_of(families: Mapping[str, int] = TRAINED) -> tuple[Split, ...]:
+    """The splits that hold anything where these families are trained on."""
+    empty = {
+        "unseen_combination": not any(of in families for of, _ in COMBINATIONS),
+        "held_out_family": not _held_out(families),
+    }
+    return tuple(split for split in SPLITS if not empty.get(split, False))
 
 
 def stream(split: Split, start: int = 0) -> Iterator[Architecture]:
@@ -87,20 +120,38 @@ def allowed(split: Split, family: str, options: Mapping[str, Any]) -> bool:
     return combined(family, options) == (split == "unseen_combination")
 
 
-def _options(split: Split, rng: random.Random) -> tuple[str, dict[str, Any]]:
+def _options(split: Split, rng: random.Random, families: Mapping[str, int]) -> tuple[str, dict[str, Any]]:
     sizes = Sizes(split)
     if split == "unseen_combination":
-        family, together = rng.choice(COMBINATIONS)
+        family, together = rng.choice([(of, together) for of, together in COMBINATIONS if of in families])
         return family, _FAMILIES[family](rng, sizes) | dict(together)
-    weights = HELD_OUT if split == "held_out_family" else TRAINED
+    weights = _held_out(families) if split == "held_out_family" else families
     family = rng.choices(list(weights), list(weights.values()))[0]
     return family, _FAMILIES[family](rng, sizes)
+
+
+def _held_out(families: Mapping[str, int]) -> dict[str, int]:
+    return {name: HELD_OUT.get(name, 1) for name in _FAMILIES if name not in families}
+
+
+def _known(families: Mapping[str, int]) -> dict[str, int]:
+    """In one order, on which draws depend, and without those that are never drawn. Raises `BadInput` for none."""
+    unknown = [name for name in families if name not in _FAMILIES]
+    if unknown or not any(families.values()) or any(weight < 0 for weight in families.values()):
+        raise BadInput(f"families {dict(families)!r}", f"give weights from 0 of some of {', '.join(_FAMILIES)}")
+    return {name: families[name] for name in _FAMILIES if families.get(name)}
+
+
+def _fitted(options: dict[str, Any], input_shape: Sequence[int]) -> dict[str, Any]:
+    if "patch" in options:
+        options["patch"] = min(options["patch"], *input_shape[1:])
+    return options
 
 
 def _mlp(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     depth = sizes.depth(rng, (1, 2, 4), 3)
     return {
-        "hidden": [sizes.width(rng, 64, 384, 16) for _ in range(depth)],
+        "hidden": [sizes.width(rng, 64, 256, 16) for _ in range(depth)],
         "activation": rng.choice(ACTIVATIONS),
         "norm": rng.choice(("none", "none", "layer", "batch")),
     }
@@ -129,7 +180,7 @@ def _residual(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
         "channels": [first, sizes.width(rng, 32, 64, 4)],
         "blocks": [deep // 2, deep - deep // 2],
         "bottleneck": rng.random() < 0.3,
-        "groups": rng.choice((1, 1, 2)),
+        "group_width": rng.choice((0, 0, 2, 4)),
         "activation": rng.choice(ACTIVATIONS),
         "norm": rng.choice(("none", "batch", "batch", "group", "layer")),
         "head_kind": rng.choice(("average", "average", "flatten")),
@@ -154,6 +205,7 @@ def _axial(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
         "widths": [sizes.width(rng, 24, 64, 4) for _ in range(depth)],
         "activation": rng.choice(ACTIVATIONS),
         "hidden": rng.choice((0, sizes.width(rng, 64, 128, 16))),
+        "residual": rng.random() < 0.5,
     }
 
 

@@ -1,0 +1,107 @@
+"""Asking for networks: `ws.synthesize` and `ws.initialize`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from weightsmith.errors import BadInput
+from weightsmith.pretrained import UNIVERSAL
+from weightsmith.universal.borrowing import require_module
+from weightsmith.universal.synthesis import State, Synthesis
+from weightsmith.universal.synthesizer import UniversalSynthesizer, require_count
+
+Given = UniversalSynthesizer | str | Path | None
+_DATASET = "mnist"
+
+
+class SynthesisWarning(UserWarning):
+    """Something of a module is beyond what its synthesizer was trained on, or could not be done."""
+
+
+def synthesize(
+    module: nn.Module,
+    dataset: str | None = None,
+    n: int = 8,
+    seed: int = 0,
+    synthesizer: Given = None,
+    strict: bool = False,
+    recalibrate: bool = True,
+    input_shape: Sequence[int] | None = None,
+) -> list[State]:
+    """`n` different networks for a module, as complete state dicts: `module.load_state_dict(weights[0])`.
+
+    The module is left as it was; network i follows from `seed` and i alone. `dataset`: what the networks are for, by
+    name; without it, what the synthesizer was trained for (mnist for the one that comes along). `synthesizer`: one, its
+    folder, or a name. `strict`: refuse what is not understood or beyond the trained range, instead of warning of it.
+    `recalibrate`: measure running statistics of normalisation layers on training images. `input_shape`: of one image,
+    where the module reads it in another shape than the data set has, as `(784,)`.
+
+    Raises `BadInput`; `UniversalSynthesizer.synthesize` gives a record of all that is known instead.
+    """
+    return list(_found(module, dataset, n, seed, synthesizer, strict, recalibrate, input_shape).networks)
+
+
+def initialize(
+    module: nn.Module,
+    dataset: str | None = None,
+    seed: int = 0,
+    synthesizer: Given = None,
+    strict: bool = False,
+    recalibrate: bool = True,
+    input_shape: Sequence[int] | None = None,
+) -> Synthesis:
+    """Write one network into a module, in place, as the start of its training; what was done comes back.
+
+    The arguments are those of `synthesize`. Raises `BadInput`, the module unchanged.
+    """
+    require_module(module)
+    meta = next((name for name, value in module.state_dict().items() if value.is_meta), None)
+    if meta is not None:
+        raise BadInput(
+            f"tensor {meta!r} lies on the meta device, where nothing can be written",
+            "move the module with to_empty first, or give its networks to load_state_dict(..., assign=True)",
+        )
+    found = _found(module, dataset, 1, seed, synthesizer, strict, recalibrate, input_shape)
+    with torch.no_grad():
+        module.load_state_dict(found.networks[0])
+    return found
+
+
+def synthesizer_for(dataset: str | None, synthesizer: Given) -> UniversalSynthesizer:
+    """The synthesizer that is asked for; without one, that for the data set which comes along."""
+    if isinstance(synthesizer, UniversalSynthesizer):
+        return synthesizer
+    if synthesizer is not None:
+        return UniversalSynthesizer.load(synthesizer)
+    wanted = dataset or _DATASET
+    if wanted not in UNIVERSAL:
+        raise BadInput(
+            f"no synthesizer that comes along was trained for data set {wanted!r}",
+            f"there is one for {', '.join(UNIVERSAL)}; train your own, and give its folder as synthesizer",
+        )
+    return UniversalSynthesizer.load(UNIVERSAL[wanted])
+
+
+def _found(
+    module: nn.Module,
+    dataset: str | None,
+    n: int,
+    seed: int,
+    synthesizer: Given,
+    strict: bool,
+    recalibrate: bool,
+    input_shape: Sequence[int] | None,
+) -> Synthesis:
+    require_count(n)
+    require_module(module)
+    chosen = synthesizer_for(dataset, synthesizer)
+    how = {"strict": strict, "input_shape": input_shape}
+    found = chosen.synthesize(module, n, seed, dataset=dataset, recalibrate=recalibrate, **how)  # type: ignore[arg-type]
+    for text in found.warnings:
+        warnings.warn(text, SynthesisWarning, stacklevel=3)
+    return found

@@ -1,0 +1,105 @@
+"""Writing: networks for a module that was read, from noise, completed, and with running statistics of their own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from weightsmith.datasets import Split, load_dataset
+from weightsmith.ensemble import has_running_statistics, recalibrated
+from weightsmith.errors import WeightsmithError
+from weightsmith.generators.universal import UniversalGenerator
+from weightsmith.layout import Layout
+from weightsmith.seeds import derive_seed
+from weightsmith.universal.borrowing import initialised, is_blank
+from weightsmith.universal.coverage import Coverage
+from weightsmith.universal.reading import Reading
+from weightsmith.universal.synthesis import State, Synthesis
+
+
+def write_networks(
+    generator: UniversalGenerator, covers: Coverage, reading: Reading, n: int, seed: int, recalibrate: bool
+) -> Synthesis:
+    """`n` networks; see `UniversalSynthesizer.write`."""
+    written = [_network(generator, reading, derive_seed(seed, "synthesis", i)) for i in range(n)]
+    warnings = list(reading.problems)
+    if n > 1 and not reading.blueprint.units:
+        warnings.append(
+            "it has no hidden units that may change places, whose noise networks differ by: all are the same"
+        )
+    bad = [str(i) for i, state in enumerate(written) if not all(_is_finite(value) for value in state.values())]
+    if bad:
+        warnings.append(f"networks {', '.join(bad)} hold values that are not finite")
+    measured, why_not = _with_statistics(reading, covers, written) if recalibrate else (None, _NOT_ASKED)
+    if why_not and has_running_statistics(reading.form):
+        warnings.append(why_not)
+    here = tuple(_placed(state, reading.device) for state in written)
+    networks = here if measured is None else tuple(_placed(state, reading.device) for state in measured)
+    return Synthesis(networks, here, reading, measured is not None, tuple(warnings))
+
+
+_NOT_ASKED = "running statistics stand as in the module, since recalibration was not wanted"
+
+
+def _network(generator: UniversalGenerator, reading: Reading, seed: int) -> State:
+    """One complete state on the CPU, of the module's types."""
+    with torch.no_grad():
+        found = generator.weights(reading.blueprint, torch.Generator().manual_seed(derive_seed(seed, "noise")))
+    anew = sorted({one.path for one in reading.untouched if one.source == "initialised"})
+    standard = initialised(copy.deepcopy(reading.form), anew, derive_seed(seed, "standard")) if anew else {}
+    for one in reading.untouched:
+        found[one.tensor] = (standard if one.source == "initialised" else reading.stands)[one.tensor]
+    cast: dict[int, Tensor] = {}  # so that what is tied is one tensor here, too
+    return {name: _cast(found[name], like, cast) for name, like in reading.stands.items()}
+
+
+def _cast(value: Tensor, like: Tensor, known: dict[int, Tensor]) -> Tensor:
+    if id(value) not in known:
+        known[id(value)] = value.detach().to(like.dtype, copy=True).contiguous()
+    return known[id(value)]
+
+
+def _is_finite(value: Tensor) -> bool:
+    return not value.is_floating_point() or bool(value.isfinite().all())
+
+
+def _placed(state: State, device: torch.device) -> State:
+    return {name: value.to(device) for name, value in state.items()}
+
+
+def _with_statistics(reading: Reading, covers: Coverage, states: Sequence[State]) -> tuple[list[State] | None, str]:
+    """The states with running statistics of their own on training images; or nothing, and why."""
+    if not has_running_statistics(reading.form):
+        return None, ""
+    unsaved = [name for name, value in reading.form.named_buffers() if name not in reading.stands and is_blank(value)]
+    if unsaved:
+        return None, f"running statistics stand as in the module, since its buffer {unsaved[0]!r} has no value"
+    try:
+        train = load_dataset(covers.request).train
+    except WeightsmithError as error:
+        reason = error.message.splitlines()[0]
+        return None, f"running statistics stand as in the module, since {covers.dataset} cannot be had: {reason}"
+    try:
+        return _recalibrated(reading.form, states, train), ""
+    except Exception as error:  # anything may come out of a user's module
+        return None, f"running statistics stand as in the module, since it cannot be run: {error}"
+
+
+def _recalibrated(form: nn.Module, states: Sequence[State], train: Split) -> list[State]:
+    """In single precision at least, whatever the types are."""
+    wide = torch.float64 if Layout.of(form).dtype == torch.float64 else torch.float32
+    form = copy.deepcopy(form).to(wide)
+    layout = Layout.of(form)
+    weights = layout.flatten([{s.name: state[s.name].to(s.torch_dtype) for s in layout.tensors} for state in states])
+    measured = recalibrated(form, weights, Split(train.images.to(wide), train.labels)).states()
+    return [
+        {name: value if _same(value, after[name]) else after[name].to(value.dtype) for name, value in state.items()}
+        for state, after in zip(states, measured, strict=True)
+    ]
+
+
+def _same(value: Tensor, after: Tensor) -> bool:
+    return torch.equal(value.to(after.dtype), after)

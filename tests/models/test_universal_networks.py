@@ -1,0 +1,303 @@
+"""Networks for modules never seen before: complete, different, reproducible, and the module left as it was."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from small_universal import DIGITS, SHAPE, Cumulative, Flat, Normalised, Perceptron, Tied, Undecided, small_universal
+from torch import nn
+
+import weightsmith as ws
+from weightsmith.architectures import Architecture
+from weightsmith.datasets import load_dataset
+from weightsmith.errors import BadInput, EnvironmentFault
+from weightsmith.universal import Coverage, SynthesisWarning, UniversalSynthesizer, writing
+
+MODULES: tuple[Callable[[], nn.Module], ...] = (Perceptron, Tied, Normalised, Cumulative)
+
+
+@pytest.fixture(scope="module")
+def universal() -> UniversalSynthesizer:
+    return small_universal()
+
+
+@pytest.fixture(autouse=True)
+def _warnings_are_not_the_point() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SynthesisWarning)
+        yield
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return list(one) == list(other) and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("build", MODULES)
+def test_networks_load_differ_and_follow_from_seed_and_number(
+    universal: UniversalSynthesizer, build: Callable[[], nn.Module]
+) -> None:
+    module = build()
+    found = ws.synthesize(module, n=3, seed=5, synthesizer=universal)
+    for state in found:
+        module.load_state_dict(state, strict=True)
+        assert all(bool(value.isfinite().all()) for value in state.values())
+        assert not any(value.requires_grad for value in state.values())
+    learned = [name for name in found[0] if name.endswith("weight") and "unread" not in name]
+    assert all(not torch.equal(found[0][name], found[1][name]) for name in learned)
+    assert all(same(one, other) for one, other in zip(found, ws.synthesize(module, None, 3, 5, universal), strict=True))
+    assert same(found[0], ws.synthesize(module, n=1, seed=5, synthesizer=universal)[0])
+    assert not same(found[0], ws.synthesize(module, n=1, seed=6, synthesizer=universal)[0])
+
+
+@pytest.mark.parametrize("build", MODULES)
+def test_the_module_and_the_random_state_are_left_as_they_were(
+    universal: UniversalSynthesizer, build: Callable[[], nn.Module]
+) -> None:
+    module = build().train()
+    next(module.children()).eval()
+    before, flags = copy.deepcopy(module.state_dict()), [child.training for child in module.modules()]
+    own = {name: (id(value), value.requires_grad) for name, value in module.named_parameters()}
+    attributes = [list(vars(child)) for child in module.modules()]
+    state = torch.get_rng_state()
+    ws.synthesize(module, n=2, synthesizer=universal)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert same(before, module.state_dict())
+    assert flags == [child.training for child in module.modules()]
+    assert own == {name: (id(value), value.requires_grad) for name, value in module.named_parameters()}
+    assert attributes == [list(vars(child)) for child in module.modules()]
+    assert not module._forward_pre_hooks
+
+
+def test_tied_weights_stay_tied(universal: UniversalSynthesizer) -> None:
+    module = Tied()
+    state = ws.synthesize(module, n=1, synthesizer=universal)[0]
+    assert torch.equal(state["one.weight"], state["two.weight"])
+    assert not torch.equal(state["one.bias"], state["two.bias"])
+    ws.initialize(module, synthesizer=universal)
+    assert module.one.weight is module.two.weight
+    with torch.device("meta"):
+        unmade = Tied()
+    assert same(ws.synthesize(unmade, n=1, synthesizer=universal)[0], state)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_types_are_those_of_the_module(universal: UniversalSynthesizer, dtype: torch.dtype) -> None:
+    plain = universal.synthesize(Normalised(), 1)
+    found = universal.synthesize(Normalised().to(dtype), 1)
+    assert found.recalibrated
+    assert not found.warnings
+    for name, value in found.networks[0].items():
+        assert value.dtype == (torch.int64 if name.endswith("tracked") else dtype)
+        expected = plain.networks[0][name].to(value.dtype)
+        torch.testing.assert_close(value, expected, rtol=0.02 if "running" in name else 0, atol=1e-3)
+
+
+def test_a_module_of_mixed_types_keeps_them(universal: UniversalSynthesizer) -> None:
+    class Mixed(Perceptron):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(torch.relu(self.first(x.flatten(1))).double())
+
+    module = Mixed()
+    module.last.double()
+    found = ws.synthesize(module, n=1, synthesizer=universal)[0]
+    assert {str(value.dtype) for value in found.values()} == {"torch.float32", "torch.float64"}
+    module.load_state_dict(found)
+
+
+def test_meta_modules_get_values_and_those_that_cannot_are_named(universal: UniversalSynthesizer) -> None:
+    with torch.device("meta"):
+        module, odd = Normalised(), Cumulative()
+    found = ws.synthesize(module, n=2, synthesizer=universal)
+    expected = ws.synthesize(Normalised(), n=2, synthesizer=universal)
+    assert all(same(one, other) for one, other in zip(found, expected, strict=True))
+    assert all(value.is_meta for value in module.state_dict().values())
+    module.load_state_dict(found[1], assign=True)
+    with pytest.raises(BadInput, match=r"tensor 'marks' of Cumulative is not generated, .* and has no value"):
+        ws.synthesize(odd, synthesizer=universal)
+    with pytest.raises(BadInput, match="meta device, where nothing can be written"):
+        ws.initialize(odd, synthesizer=universal)
+
+
+def test_what_is_not_understood_is_named_and_initialised_in_the_standard_way(universal: UniversalSynthesizer) -> None:
+    module = Cumulative()
+    found = universal.synthesize(module, 2)
+    untouched = {one.tensor: one for one in found.reading.untouched}
+    assert {"marks", "count", "unread.weight", "unread.bias"} <= set(untouched)
+    assert untouched["unread.weight"].path == "unread"
+    one, other = found.networks
+    assert not torch.equal(one["unread.weight"], other["unread.weight"])
+    assert float(one["unread.weight"].abs().max()) <= 2**-0.5  # nn.Linear's own: uniform up to 1 / sqrt(inputs)
+    for name in ("marks", "count"):
+        assert torch.equal(one[name], module.state_dict()[name])
+        assert untouched[name].source == "stands"
+    assert any("'cumsum' is not understood" in text for text in found.warnings)
+    assert "not generated: marks: as in the module, since no operation reads it" in found.lines
+    with pytest.raises(BadInput, match="'cumsum' is not understood"):
+        universal.synthesize(module, 2, strict=True)
+    with pytest.warns(SynthesisWarning, match="cumsum"):
+        ws.synthesize(module, n=1, synthesizer=universal)
+
+
+def test_statistics_are_those_of_training_images(universal: UniversalSynthesizer) -> None:
+    module = Normalised()
+    module.norm.running_mean.fill_(3.0)
+    found = universal.synthesize(module, 2)
+    assert found.recalibrated
+    train = load_dataset(DIGITS).train.images
+    for state, before in zip(found.networks, found.as_generated, strict=True):
+        inputs = nn.functional.conv2d(train, state["convolve.weight"], state["convolve.bias"])
+        means = torch.stack([batch.mean((0, 2, 3)) for batch in inputs.split(500)])
+        torch.testing.assert_close(state["norm.running_mean"], means.mean(0), rtol=1e-4, atol=1e-5)
+        assert torch.equal(before["norm.running_mean"], torch.full((5,), 3.0))
+        assert all(
+            torch.equal(state[name], before[name]) for name in state if ".running" not in name and "num" not in name
+        )
+    left = universal.synthesize(module, 2, recalibrate=False)
+    assert not left.recalibrated
+    assert same(left.networks[1], found.as_generated[1])
+    assert any("recalibration was not wanted" in text for text in left.warnings)
+
+
+def test_without_the_data_statistics_stand_and_it_is_said(
+    universal: UniversalSynthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_: object) -> None:
+        raise EnvironmentFault("digits is neither here nor to be fetched", "")
+
+    monkeypatch.setattr(writing, "load_dataset", missing)
+    found = universal.synthesize(Normalised(), 1)
+    assert not found.recalibrated
+    assert found.networks[0]["norm.running_mean"].eq(0).all()
+    assert any("digits cannot be had" in text for text in found.warnings)
+    assert not universal.synthesize(Perceptron(), 1).warnings, "it is not needed"
+
+
+def test_images_may_be_read_as_vectors(universal: UniversalSynthesizer) -> None:
+    found = ws.synthesize(Flat(), n=2, synthesizer=universal, input_shape=(64,))
+    assert all(map(same, found, ws.synthesize(Perceptron(), n=2, synthesizer=universal)))
+
+
+def test_initialize_writes_in_place_and_says_what_it_did(universal: UniversalSynthesizer) -> None:
+    module = Normalised().train()
+    weight = module.head.weight
+    done = ws.initialize(module, dataset="digits", seed=4, synthesizer=universal)
+    assert module.head.weight is weight
+    assert weight.requires_grad
+    assert module.training
+    assert same(dict(module.state_dict()), done.networks[0])
+    assert same(done.networks[0], ws.synthesize(module, n=1, seed=4, synthesizer=universal)[0])
+    before = copy.deepcopy(module.state_dict())
+    with pytest.raises(BadInput, match="trained for data set 'digits'"):
+        ws.initialize(module, dataset="mnist", synthesizer=universal)
+    assert same(before, module.state_dict())
+
+
+def test_a_module_is_read_once_for_many(universal: UniversalSynthesizer) -> None:
+    reading = universal.read(Perceptron())
+    assert same(universal.write(reading, 1, 7).networks[0], universal.synthesize(Perceptron(), 1, 7).networks[0])
+
+
+def test_weights_computed_before_every_run_are_no_obstacle(universal: UniversalSynthesizer) -> None:
+    module = Perceptron()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nn.utils.weight_norm(module.first)  # leaves a tensor that cannot be copied among the attributes
+    module(torch.zeros(1, 64))
+    for state in ws.synthesize(module, n=2, synthesizer=universal):
+        module.load_state_dict(state)
+
+
+def test_what_lies_beyond_the_trained_range_is_named(universal: UniversalSynthesizer) -> None:
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolve, self.head = nn.Conv2d(1, 40, 5), nn.Linear(40, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(nn.functional.elu(self.convolve(x)).mean((2, 3))).log_softmax(1)
+
+    excess = universal.read(Wide()).excess
+    assert [(one.what, one.tensors) for one in excess] == [
+        ("activation 'elu'", ()),
+        ("a layer of 40 units", ("convolve.weight", "convolve.bias")),
+        ("a kernel of 5x5", ("convolve.weight",)),
+        ("40 units in all", ()),
+        ("1,450 parameters", ()),
+    ]
+    assert "a layer of 40 units (convolve.weight, convolve.bias), where training saw 4 to 12" in map(str, excess)
+    with pytest.raises(BadInput, match=r"a layer of 40 units \(convolve.weight"):
+        ws.synthesize(Wide(), synthesizer=universal, strict=True)
+    ws.synthesize(Perceptron(), n=1, synthesizer=universal, strict=True)
+
+
+def test_coverage_is_what_was_seen_and_comes_back_from_json(universal: UniversalSynthesizer) -> None:
+    covers = universal.covers
+    assert (covers.dataset, covers.input_shape, covers.classes) == ("digits", SHAPE, 10)
+    extent = covers.extent
+    assert extent.operations == {"linear", "convolution", "batch_norm", "activation", "pool", "reduce"}
+    assert extent.activations == {"relu"}
+    assert (extent.layer_units, extent.kernel, extent.units) == ((4, 12), (3, 3), (4, 20))
+    assert extent.depth == (2, 3)
+    assert extent.parameters == (9 * 4 + 4 + 2 * 4 + 4 * 10 + 10, 64 * 11 + 11 + 11 * 9 + 9 + 9 * 10 + 10)
+    assert Coverage.from_json(covers.to_json()) == covers
+
+
+class Raising(Perceptron):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise KeyError("a mistake of its own")
+
+
+BAD: list[tuple[Any, dict[str, Any], str]] = [
+    (Perceptron, {}, r"Perceptron is not a torch.nn.Module(.|\n)*give an instance"),
+    (lambda x: x, {}, "a function is not a torch.nn.Module"),
+    (Perceptron(), {"n": 0}, "0 networks"),
+    (Perceptron(), {"n": -2}, "-2 networks"),
+    (Perceptron(classes=7), {}, r"gives \[2, 7\] for 2 images, not \[2, 10\]: digits has 10 classes"),
+    (nn.LSTM(8, 10), {}, "Expected|gives a tuple|does not read"),
+    (Flat(), {}, r"does not read images \[1, 8, 8\](.|\n)*\[64\], as input shape"),
+    (Flat(), {"input_shape": (63,)}, r"input shape \[63\] does not fit images \[1, 8, 8\] of digits"),
+    (Perceptron(), {"input_shape": (-8, -8)}, r"input shape \[-8, -8\] does not fit"),
+    (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 10)), {}, "does not read images"),
+    (Raising(), {}, "KeyError: 'a mistake of its own'"),
+    (nn.Sequential(nn.Flatten(), nn.LazyLinear(10)), {}, "'1.weight' has no shape yet"),
+    (Perceptron(), {"dataset": "mnist"}, "trained for data set 'digits', not 'mnist'"),
+    (Undecided(), {}, "the operations of Undecided cannot be traced"),
+]
+
+
+@pytest.mark.parametrize(("module", "how", "said"), BAD)
+def test_bad_input_is_named_with_a_remedy(
+    universal: UniversalSynthesizer, module: Any, how: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BadInput, match=said) as caught:
+        ws.synthesize(module, **{"n": 2, "synthesizer": universal, **how})
+    assert caught.value.remedy
+    assert caught.value.exit_status == 2
+
+
+def test_a_data_set_without_a_synthesizer_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"trained for data set 'digits'(.|\n)*there is one for mnist"):
+        ws.synthesize(Perceptron(), dataset="digits")
+
+
+def test_every_family_gets_networks_of_its_own_form(universal: UniversalSynthesizer) -> None:
+    forms = [Architecture(name, SHAPE, 10, options) for name, options in FAMILIES.items()]
+    for form in forms:
+        module = form.build(0)
+        found = universal.synthesize(module, 1)
+        assert not found.reading.graph.not_understood
+        assert [one for one in found.reading.untouched if one.reason != "it is a buffer"] == []
+        module.load_state_dict(found.networks[0])
+
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "residual": {"channels": [4, 8], "blocks": [1, 1], "norm": "batch"},
+    "separable": {"channels": [4, 8], "norm": "group"},
+    "vit": {"patch": 4, "dim": 8, "depth": 1, "heads": 2},
+    "mixer": {"patch": 4, "dim": 8, "depth": 1},
+}
