@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from replica_work import Holder, multiplied
+from replica_work import Holder, multiplied, noted
 
 from weightsmith.errors import BadInput, EnvironmentFault
-from weightsmith.objectives.replicas import Replicas, dealt
+from weightsmith.objectives.replicas import Replicas
 
-SOON = 20.0  # seconds
+SOON = 120.0  # seconds
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def holder() -> Holder:
 
 @pytest.fixture
 def replicas(holder: Holder) -> Iterator[Replicas]:
-    found = Replicas(1, holder, multiplied)
+    found = Replicas(2, 3, holder, multiplied)
     yield found
     found.close()
 
@@ -37,15 +37,21 @@ def test_jobs_are_shared_out_and_answered_in_order_with_the_parameters_of_now(
     replicas: Replicas, holder: Holder
 ) -> None:
     first = replicas.results([1.0, 2.0, 5.0], [1.0, 3.0, 1.0])
-    assert [value for value, _ in first] == [3.0, 6.0, 15.0]
-    assert first[1][1] == os.getpid()  # the dearest is done here
-    assert first[0][1] == first[2][1] != os.getpid()
+    assert [found.loss for found in first] == [3.0, 6.0, 15.0]
+    assert [float(found.gradient) for found in first] == [30.0, 60.0, 150.0]
+    assert os.getpid() not in {found.seconds for found in first}
     with torch.no_grad():
         holder.network.weight.fill_(-1.0)
-    assert [value for value, _ in replicas.results([1.0, 2.0], [1.0, 1.0])] == [-1.0, -2.0]
-    assert [value for value, _ in replicas.results([4.0], [1.0])] == [-4.0]  # with nothing for the replica
-    (peak,) = replicas.peaks
-    assert peak > 10
+    assert [found.loss for found in replicas.results([1.0, 2.0], [1.0, 1.0])] == [-1.0, -2.0]
+    assert [float(found.gradient) for found in first] == [30.0, 60.0, 150.0]  # copies, not the place where they came
+    assert [found.loss for found in replicas.results([4.0], [1.0])] == [-4.0]  # with nothing for one of them
+    assert max(replicas.peaks) > 10
+
+
+def test_the_longest_jobs_are_begun_first(holder: Holder) -> None:
+    alone = Replicas(1, 3, holder, noted)
+    assert [found.loss for found in alone.results([0, 1, 2], [1.0, 3.0, 2.0])] == [2.0, 0.0, 1.0]
+    alone.close()
 
 
 def test_an_error_of_a_job_is_raised_here(replicas: Replicas) -> None:
@@ -54,7 +60,7 @@ def test_an_error_of_a_job_is_raised_here(replicas: Replicas) -> None:
 
 
 def test_a_process_that_died_is_said_with_what_to_do(replicas: Replicas) -> None:
-    (_, child) = replicas.results([1.0, 2.0], [2.0, 1.0])[1]
+    child = int(replicas.results([1.0, 2.0], [2.0, 1.0])[1].seconds)
     os.kill(child, signal.SIGKILL)
     with pytest.raises(EnvironmentFault) as caught:
         replicas.results([1.0, 2.0], [2.0, 1.0])
@@ -64,9 +70,9 @@ def test_a_process_that_died_is_said_with_what_to_do(replicas: Replicas) -> None
 
 
 def test_a_replica_ends_when_it_is_told_to(replicas: Replicas) -> None:
-    (_, child) = replicas.results([1.0, 2.0], [2.0, 1.0])[1]
+    child = int(replicas.results([1.0, 2.0], [2.0, 1.0])[1].seconds)
     os.kill(child, signal.SIGTERM)  # as a scheduler does to all: there is time to finish an update
-    assert [value for value, _ in replicas.results([1.0, 2.0], [2.0, 1.0])] == [3.0, 6.0]
+    assert [found.loss for found in replicas.results([1.0, 2.0], [2.0, 1.0])] == [3.0, 6.0]
     replicas.close()
     assert not exists(child)
 
@@ -101,9 +107,3 @@ def until(what: object) -> str:
                 return str(found)
         time.sleep(0.02)
     raise AssertionError("this did not happen soon")
-
-
-def test_the_dearest_jobs_are_dealt_first_each_to_the_hand_with_least_to_do() -> None:
-    assert dealt([1.0, 5.0, 3.0, 3.0], 2) == [[1, 0], [2, 3]]
-    assert dealt([2.0, 2.0], 3) == [[0], [1], []]
-    assert dealt([], 2) == [[], []]

@@ -147,7 +147,7 @@ def _numbers(node: TensorNode, operation: Operation, depth: int) -> list[float]:
         math.log2(math.prod(taps) or 1) / 4,
         (taps[0] if len(taps) > 0 else 0) / 4,
         math.log2(_first(stride)),
-        math.log2(max(int(operation.options.get("groups") or 1), 1)) / 2,
+        min(math.log2(max(int(operation.options.get("groups") or 1), 1)) / 2, 2.0),
         *(math.log2(max(math.prod(grid), 1)) / 8 for grid in grids),
         operation.depth / max(depth, 1) * 2 - 1,
         math.log2(1 + operation.depth) / 3,

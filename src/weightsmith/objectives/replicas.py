@@ -1,4 +1,4 @@
-"""Replicas: processes that hold a copy of a generator each and compute gradients beside this one."""
+"""Replicas: processes that hold a copy of a generator each and compute gradients for this one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pickle
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing import connection
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
@@ -20,113 +20,120 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from weightsmith.environment import peak_memory
 from weightsmith.errors import EnvironmentFault
 
-Work = Callable[[Any, Any], Any]  # (generator, job) -> result
 _PATIENCE = 10.0  # seconds that a process may take to end by itself, once nobody listens
 _GRACE = 5.0  # and once it is told to
 
 
-@dataclass
-class _Replica:
-    process: Any
-    connection: Connection
-    peak: float = 0.0
+class Found(NamedTuple):
+    """What a job came to: a loss, its gradient as one vector, and how many seconds it took."""
+
+    loss: float
+    gradient: Tensor
+    seconds: float
 
 
-class _Answers(NamedTuple):
-    """What a replica sends back: a result a job, or the error that it met; and the most memory it has held, in MB."""
+class _Told(NamedTuple):
+    """The same as it travels, the gradient apart, and the most memory that the process has held, in MB."""
 
-    results: Sequence[Any]
-    error: Exception | None
+    loss: float
+    seconds: float
     peak: float
 
 
-class Replicas:
-    """`count` further processes; what is computed does not depend on how many there are."""
+Work = Callable[[Any, Any], Found]  # (generator, job)
 
-    def __init__(self, count: int, generator: Any, work: Work) -> None:
+
+class Replicas:
+    """`count` processes; each takes the next job when it is done with one, and who took which changes no bit."""
+
+    def __init__(self, count: int, slots: int, generator: Any, work: Work) -> None:
+        """`slots`: the most jobs at once."""
         context = multiprocessing.get_context("spawn")  # a fork would copy OpenMP's threads in an unknown state
-        self._generator, self._work = generator, work
-        self._replicas = []
+        self._generator = generator
+        size = sum(p.numel() for p in generator.network.parameters())
+        parameters = context.RawArray("f", size)
+        gradients = [context.RawArray("f", size) for _ in range(slots)]
+        self._parameters = np.frombuffer(parameters, np.float32)
+        self._gradients = [torch.frombuffer(slot, dtype=torch.float32) for slot in gradients]
+        self._processes, self._pipes, self._peaks = [], [], [0.0] * count
+        what = pickle.dumps((generator, work))  # by value: torch would hand tensors over as open files
         for _ in range(count):
             here, there = context.Pipe()
-            # By value: torch would hand tensors over in shared memory, which is small in many containers.
-            process = context.Process(target=_serve, args=(there, pickle.dumps((generator, work))), daemon=True)
+            process = context.Process(target=_serve, args=(there, what, parameters, gradients), daemon=True)
             process.start()
             there.close()
-            self._replicas.append(_Replica(process, here))
+            self._processes.append(process)
+            self._pipes.append(here)
 
     @property
     def peaks(self) -> list[float]:
         """The most memory that each of them has held, in MB, as far as it has said."""
-        return [replica.peak for replica in self._replicas]
+        return self._peaks
 
-    def results(self, jobs: Sequence[Any], costs: Sequence[float]) -> list[Any]:
-        """`work(generator, job)` for every job, in their order; the generator's parameters are those of this moment.
+    def results(self, jobs: Sequence[Any], seconds: Sequence[float]) -> list[Found]:
+        """What every job came to, in their order, with the parameters of this moment; the longest are begun first.
 
         Raises the error that a job raises, and `EnvironmentFault` where a process has died; close these replicas then.
         """
-        shares = dealt(costs, len(self._replicas) + 1)
-        state = pickle.dumps(parameters_to_vector(self._generator.network.parameters()).detach().numpy())
-        found: dict[int, Any] = {}
+        vector = parameters_to_vector(self._generator.network.parameters()).detach()
+        self._parameters[:] = vector.cpu().numpy()
+        waiting = sorted(range(len(jobs)), key=lambda number: (seconds[number], -number))
         try:
-            for replica, share in zip(self._replicas, shares[1:], strict=True):
-                replica.connection.send_bytes(state)
-                replica.connection.send_bytes(pickle.dumps([jobs[number] for number in share]))
-            for number in shares[0]:
-                found[number] = self._work(self._generator, jobs[number])
-            for replica, share in zip(self._replicas, shares[1:], strict=True):
-                found |= dict(zip(share, _received(replica), strict=True))
+            told = self._told(waiting, jobs)
         except (EOFError, ConnectionError) as error:
             raise EnvironmentFault(
                 f"a process that computes gradients died ({type(error).__name__})",
                 "run the same command again, it goes on from what was saved; if it recurs, memory is short: "
                 'use one worker (universal.workers=1). In a script, guard the call with if __name__ == "__main__"',
             ) from None
-        return [found[number] for number in range(len(jobs))]
+        return [Found(one.loss, self._gradients[n].to(vector.device, copy=True), one.seconds) for n, one in told]
 
     def close(self) -> None:
         """End the processes."""
-        for replica in self._replicas:
-            replica.connection.close()
-        for replica in self._replicas:
-            replica.process.join(_PATIENCE)
-            if replica.process.is_alive():  # in the middle of a job that nobody waits for
-                replica.process.kill()
-                replica.process.join()
-        self._replicas = []
+        for pipe in self._pipes:
+            pipe.close()
+        for process in self._processes:
+            process.join(_PATIENCE)
+            if process.is_alive():  # in the middle of a job that nobody waits for
+                process.kill()
+                process.join()
+        self._processes, self._pipes = [], []
+
+    def _told(self, waiting: list[int], jobs: Sequence[Any]) -> list[tuple[int, _Told]]:
+        told: dict[int, _Told] = {}
+        for pipe in self._pipes[: len(jobs)]:
+            _hand_out(pipe, waiting, jobs)
+        while len(told) < len(jobs):
+            for ready in connection.wait(self._pipes):
+                pipe = cast(connection.Connection, ready)
+                number, answer = pickle.loads(pipe.recv_bytes())
+                if isinstance(answer, Exception):
+                    raise answer
+                told[number] = answer
+                self._peaks[self._pipes.index(pipe)] = answer.peak
+                if waiting:
+                    _hand_out(pipe, waiting, jobs)
+        return sorted(told.items())
 
 
-def _received(replica: _Replica) -> Sequence[Any]:
-    answers: _Answers = pickle.loads(replica.connection.recv_bytes())
-    replica.peak = answers.peak
-    if answers.error is not None:
-        raise answers.error
-    return answers.results
+def _hand_out(pipe: connection.Connection, waiting: list[int], jobs: Sequence[Any]) -> None:
+    number = waiting.pop()
+    pipe.send_bytes(pickle.dumps((number, jobs[number])))
 
 
-def dealt(costs: Sequence[float], hands: int) -> list[list[int]]:
-    """The numbers of jobs for each hand: the dearest first, each to the hand with least to do."""
-    shares: list[list[int]] = [[] for _ in range(hands)]
-    loads = [0.0] * hands
-    for number in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
-        hand = loads.index(min(loads))
-        shares[hand].append(number)
-        loads[hand] += costs[number]
-    return shares
-
-
-def _serve(connection: Connection, what: bytes) -> None:
+def _serve(pipe: connection.Connection, what: bytes, parameters: Any, gradients: Sequence[Any]) -> None:
     """Answer until the other end is closed, as it is when its process ends in whatever way."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
     signal.signal(signal.SIGTERM, _end_soon)  # so may the signal of a scheduler
     torch.set_num_threads(1)
     generator, work = pickle.loads(what)
+    vector = torch.frombuffer(parameters, dtype=torch.float32)
+    slots = [torch.frombuffer(slot, dtype=torch.float32) for slot in gradients]
     try:
         while True:
-            vector: Tensor = torch.from_numpy(pickle.loads(connection.recv_bytes()))
+            number, job = pickle.loads(pipe.recv_bytes())
             vector_to_parameters(vector, generator.network.parameters())
-            jobs = pickle.loads(connection.recv_bytes())
-            connection.send_bytes(pickle.dumps(_answers(work, generator, jobs)))
+            pipe.send_bytes(pickle.dumps((number, _answer(generator, work, job, slots[number]))))
     except (EOFError, OSError):
         return
 
@@ -138,11 +145,13 @@ def _end_soon(number: int, frame: FrameType | None) -> None:
     timer.start()
 
 
-def _answers(work: Work, generator: Any, jobs: Sequence[Any]) -> _Answers:
+def _answer(generator: Any, work: Work, job: Any, slot: Tensor) -> _Told | Exception:
     try:
-        return _Answers([work(generator, job) for job in jobs], None, peak_memory() or 0.0)
-    except Exception as error:
-        return _Answers([], error if _travels(error) else RuntimeError(repr(error)), peak_memory() or 0.0)
+        found = work(generator, job)
+    except Exception as error:  # whatever it is, it is raised where the results are awaited
+        return error if _travels(error) else RuntimeError(repr(error))
+    slot.copy_(found.gradient)
+    return _Told(found.loss, found.seconds, peak_memory() or 0.0)
 
 
 def _travels(error: Exception) -> bool:

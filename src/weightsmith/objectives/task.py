@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +16,7 @@ from torch import Tensor
 from weightsmith.environment import peak_memory
 from weightsmith.hypernetworks.pool import ArchitecturePool, Prepared
 from weightsmith.interfaces import LossRecord
-from weightsmith.objectives.replicas import Replicas
+from weightsmith.objectives.replicas import Found, Replicas
 
 IMAGES, LABELS = "images", "labels"
 _FEWEST_IMAGES = 64
@@ -23,7 +25,7 @@ _LARGEST_GRADIENT = 1.0
 
 
 class Job(NamedTuple):
-    """One architecture of one update: its number in the pool, the seed of its noise, and the images it is shown.
+    """One architecture of one update: its number in the pool, the seed of its noise, and the images of the batch.
 
     `autocast`: whether products are taken in bfloat16, which a process of its own must be told.
     """
@@ -34,12 +36,12 @@ class Job(NamedTuple):
     labels: Tensor
     autocast: bool = False
 
-
-class Answer(NamedTuple):
-    """The loss of one job and, where it was wanted, its clipped gradient as one vector."""
-
-    loss: float
-    gradient: Tensor | None
+    def shown(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
+        """The images and labels that this architecture sees: more where it costs little."""
+        most = min(len(self.labels), _FEWEST_IMAGES * max(1, _CHEAP // max(prepared.cost, 1)))
+        rows = torch.randperm(len(self.labels), generator=torch.Generator().manual_seed(self.seed))[:most]
+        rows = rows.to(self.images.device)
+        return self.images[rows], self.labels[rows]
 
 
 @dataclass
@@ -53,26 +55,25 @@ class TaskLoss:
     """
 
     pool: ArchitecturePool
-    architectures: int = 4
+    architectures: int = 6
     workers: int = field(default=1, compare=False)
     _replicas: Replicas | None = field(default=None, init=False, repr=False, compare=False)
+    _seconds: dict[int, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(self, generator: Any, batch: Mapping[str, Tensor], rng: torch.Generator) -> LossRecord:
         """The loss on `batch["images"]` and `batch["labels"]`."""
         numbers = torch.randint(len(self.pool), (self.architectures,), generator=rng).tolist()
         seeds = torch.randint(2**62, (len(numbers),), generator=rng).tolist()
-        chosen = [self.pool[number] for number in numbers]
-        jobs = [self._job(*parts, batch) for parts in zip(numbers, seeds, chosen, strict=True)]
-        if torch.is_grad_enabled():
-            answers = self._answers(generator, jobs, chosen)
-        else:
-            answers = [answer(self.pool, False, generator, job) for job in jobs]
-        losses = [found.loss for found in answers]
-        value = torch.tensor(math.fsum(losses) / len(losses), device=generator.network.device)
-        if torch.is_grad_enabled():
-            gradient = torch.stack([found.gradient for found in answers if found.gradient is not None]).mean(0)
-            value = _Known.apply(value, gradient, *generator.network.parameters())
-        return LossRecord(value, {})
+        autocast = torch.is_autocast_enabled(batch[IMAGES].device.type)
+        jobs = [Job(*parts, batch[IMAGES], batch[LABELS], autocast) for parts in zip(numbers, seeds, strict=True)]
+        device = generator.network.device
+        if not torch.is_grad_enabled():
+            losses = [float(_loss(self.pool[job.number], generator, job)) for job in jobs]
+            return LossRecord(torch.tensor(math.fsum(losses) / len(losses), device=device), {})
+        found = self._found(generator, jobs)
+        gradient = torch.stack([one.gradient for one in found]).mean(0)
+        value = torch.tensor(math.fsum(one.loss for one in found) / len(found), device=device)
+        return LossRecord(_Known.apply(value, gradient, *generator.network.parameters()), {})
 
     @property
     def peak_memory(self) -> float | None:
@@ -87,59 +88,41 @@ class TaskLoss:
             self._replicas.close()
             self._replicas = None
 
-    def _job(self, number: int, seed: int, prepared: Prepared, batch: Mapping[str, Tensor]) -> Job:
-        count = len(batch[LABELS])
-        most = min(count, _FEWEST_IMAGES * max(1, _CHEAP // max(prepared.cost, 1)))
-        rows = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:most].to(batch[IMAGES].device)
-        autocast = torch.is_autocast_enabled(batch[IMAGES].device.type)
-        return Job(number, seed, batch[IMAGES][rows], batch[LABELS][rows], autocast)
-
-    def _answers(self, generator: Any, jobs: Sequence[Job], chosen: Sequence[Prepared]) -> list[Answer]:
+    def _found(self, generator: Any, jobs: Sequence[Job]) -> list[Found]:
         if self.workers == 1:
-            return [answer(self.pool, True, generator, job) for job in jobs]
+            return [gradient_of(self.pool, generator, job) for job in jobs]
         if self._replicas is None:
             # A pool of their own: what this one has traced would travel with it.
-            self._replicas = Replicas(self.workers - 1, generator, _Answering(replace(self.pool)))
+            work = partial(gradient_of, replace(self.pool))
+            self._replicas = Replicas(self.workers, self.architectures, generator, work)
         try:
-            return self._replicas.results(jobs, [_seconds(one) for one in chosen])
+            found = self._replicas.results(jobs, [self._seconds.get(job.number, math.inf) for job in jobs])
         except BaseException:
             self.close()  # answers to these jobs may still come, and must not be taken for those to others
             raise
+        self._seconds |= {job.number: one.seconds for job, one in zip(jobs, found, strict=True)}
+        return found
 
 
-@dataclass(frozen=True)
-class _Answering:
-    """`answer` with a pool, as a thing that can be sent to a process."""
-
-    pool: ArchitecturePool
-
-    def __call__(self, generator: Any, job: Job) -> Answer:
-        return answer(self.pool, True, generator, job)
-
-
-def answer(pool: ArchitecturePool, wants_gradient: bool, generator: Any, job: Job) -> Answer:
-    """Write the network of a job and measure it."""
-    prepared, parameters = pool[job.number], list(generator.network.parameters())
-    device = parameters[0].device
-    images, labels = job.images.to(device), job.labels.to(device)
-    with torch.set_grad_enabled(wants_gradient), torch.autocast(device.type, torch.bfloat16, enabled=job.autocast):
-        weights = generator.weights(prepared.blueprint, torch.Generator().manual_seed(job.seed))
-        loss = F.cross_entropy(prepared(weights, images).float(), labels)
-        if not wants_gradient:
-            return Answer(float(loss), None)
-        found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+def gradient_of(pool: ArchitecturePool, generator: Any, job: Job) -> Found:
+    """Write the network of a job, measure it, and say how its loss changes with the generator's parameters."""
+    prepared, started = pool[job.number], time.perf_counter()
+    loss = _loss(prepared, generator, job)
+    parameters = list(generator.network.parameters())
+    found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
     gradient = torch.cat([g.flatten() for g in found])
     norm = float(gradient.norm())
     if math.isfinite(norm) and norm > _LARGEST_GRADIENT:
         gradient *= _LARGEST_GRADIENT / norm
-    return Answer(float(loss.detach()), gradient)
+    return Found(float(loss.detach()), gradient, time.perf_counter() - started)
 
 
-def _seconds(prepared: Prepared) -> float:
-    """About how long one takes, in any unit: attention among units, tensors, and the network itself on its images."""
-    units, tensors = prepared.blueprint.units, len(prepared.blueprint.tensors)
-    own = 64 * max(prepared.cost, _CHEAP) * 3
-    return 0.01 + 0.0006 * tensors + 1.4e-4 * units + 1e-8 * units**2 + own / 3e10
+def _loss(prepared: Prepared, generator: Any, job: Job) -> Tensor:
+    device = generator.network.device
+    images, labels = job.shown(prepared)
+    with torch.autocast(device.type, torch.bfloat16, enabled=job.autocast):
+        weights = generator.weights(prepared.blueprint, torch.Generator().manual_seed(job.seed))
+        return F.cross_entropy(prepared(weights, images.to(device)).float(), labels.to(device))
 
 
 class _Known(torch.autograd.Function):

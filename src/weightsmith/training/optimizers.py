@@ -51,6 +51,8 @@ def make_optimizer(network: nn.Module, learning_rate: float, settings: LoopSetti
     """The optimizer that the settings name."""
     if settings.optimizer == "adam":
         return OuterProductAdam(network, learning_rate)
+    if settings.optimizer == "muon":
+        return Muon(network, learning_rate)
     return AdamW(network, learning_rate, settings.weight_decay)
 
 
@@ -110,6 +112,77 @@ class AdamW:
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         self.updates = int(tensors["updates"])
         restore_moments(self._named, self._inner, tensors)
+
+    def close(self) -> None:
+        self.discard()
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for _, p in self._named if p.grad is not None]
+
+
+class Muon:
+    """Muon (Jordan et al. 2024) for matrices, Adam for all else, at one rate.
+
+    A matrix moves along its momentum with all singular values made about one, at the root mean square of Adam's steps
+    (Liu et al. 2025): `w <- w - rate 0.2 sqrt(max(m, n)) orth(momentum)`.
+    """
+
+    def __init__(self, network: nn.Module, learning_rate: float) -> None:
+        self._named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+        matrices = [(name, p) for name, p in self._named if p.ndim == 2 and min(p.shape) > 1]
+        others = [(name, p) for name, p in self._named if not (p.ndim == 2 and min(p.shape) > 1)]
+        self._parts: list[tuple[list[tuple[str, nn.Parameter]], torch.optim.Optimizer]] = []
+        if matrices:
+            muon = torch.optim.Muon(
+                [p for _, p in matrices], learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
+            )
+            self._parts.append((matrices, muon))
+        if others:
+            self._parts.append((others, torch.optim.Adam([p for _, p in others], learning_rate, fused=True)))
+        self.learning_rate = learning_rate
+        self.updates = 0
+
+    @property
+    def learning_rate(self) -> float:
+        """The step size; may be changed between updates."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        self._learning_rate = rate
+        for _, optimizer in self._parts:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    def backward(self, loss: Tensor) -> None:
+        self.discard()
+        loss.backward()
+
+    def gradient_norm(self, dtype: torch.dtype | None = None) -> Tensor:
+        return total_norm(self._gradients(), dtype)
+
+    def scale(self, factor: float) -> None:
+        torch._foreach_mul_(self._gradients(), factor)
+
+    def update(self) -> None:
+        for _, optimizer in self._parts:
+            optimizer.step()
+        self.updates += 1
+
+    def discard(self) -> None:
+        for _, parameter in self._named:
+            parameter.grad = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        found = {"updates": torch.tensor(self.updates)}
+        for named, optimizer in self._parts:
+            found |= named_moments(named, optimizer)
+        return found
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        self.updates = int(tensors["updates"])
+        for named, optimizer in self._parts:
+            restore_moments(named, optimizer, tensors)
 
     def close(self) -> None:
         self.discard()

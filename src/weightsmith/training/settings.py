@@ -8,10 +8,10 @@ from typing import Literal
 
 from weightsmith.errors import BadInput
 
-OptimizerName = Literal["adam", "adamw"]
+OptimizerName = Literal["adam", "adamw", "muon"]
 ScheduleName = Literal["constant", "cosine"]
 Precision = Literal["fp32", "bf16"]
-_CHOICES = {"optimizer": ("adam", "adamw"), "schedule": ("constant", "cosine"), "precision": ("fp32", "bf16")}
+_CHOICES = {"optimizer": ("adam", "adamw", "muon"), "schedule": ("constant", "cosine"), "precision": ("fp32", "bf16")}
 _AT_LEAST = {
     "planned_epochs": 1,
     "updates_per_epoch": 1,
@@ -29,7 +29,8 @@ class LoopSettings:
     """How a `Trainer` trains; as it stands: Adam at a constant rate, one pass over the examples an epoch.
 
     Optimizing:
-    `optimizer`: `adam`, exact and cheap for huge linear layers, or `adamw` with decoupled `weight_decay`.
+    `optimizer`: `adam`, exact and cheap for huge linear layers, or `adamw` with decoupled `weight_decay`,
+    or `muon` for networks of many small matrices.
     `schedule`: of the learning rate, over `planned_epochs` in all; `warmup_updates` come before it, and `floor` is
     the share of the peak at which the cosine ends (see `schedule.rate_factor`).
     `clip_norm`: the largest global norm of a gradient; `inf` measures it and clips nothing.
@@ -76,8 +77,8 @@ class LoopSettings:
         self._require("margin", 0 <= self.margin < 1, "use a share of the best loss, from 0 to below 1")
         self._require("clip_norm", self.clip_norm is None or self.clip_norm > 0, "use more than 0, or None")
         self._require("ema_decay", self.ema_decay is None or 0 <= self.ema_decay < 1, "use 0 to below 1, or None")
-        if self.weight_decay and self.optimizer == "adam":
-            raise BadInput(f"weight_decay={self.weight_decay!r} is not for adam", "use optimizer=adamw")
+        if self.weight_decay and self.optimizer != "adamw":
+            raise BadInput(f"weight_decay={self.weight_decay!r} is not for {self.optimizer}", "use optimizer=adamw")
         if self.schedule == "cosine" and self.planned_epochs is None:
             raise BadInput("schedule='cosine' has no end", "give planned_epochs, the length of the whole training")
 

@@ -20,7 +20,7 @@ from weightsmith.seeds import derive_seed
 
 Split = Literal["training", "unseen_size", "beyond", "unseen_combination", "held_out_family"]
 SPLITS: tuple[Split, ...] = ("training", "unseen_size", "beyond", "unseen_combination", "held_out_family")
-TRAINED = {"mlp": 2, "cnn": 4, "residual": 3, "vit": 2, "axial": 1}  # how often each is drawn
+TRAINED = {"mlp": 2, "cnn": 3, "residual": 4, "vit": 3, "axial": 2}  # how often each is drawn
 HELD_OUT = {"separable": 1, "mixer": 1}
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
 SMALLEST = 4  # height and width of images: two halvings
@@ -52,7 +52,9 @@ class Sizes:
         if self.split == "beyond":
             return step * rng.randint(high // step + 1, high * 3 // (2 * step))
         unseen = self.split == "unseen_size"
-        return step * rng.choice([n for n in range(low // step, high // step + 1) if (n % 4 == 3) == unseen])
+        choices = [n for n in range(low // step, high // step + 1) if (n % 4 == 3) == unseen]
+        # Training draws narrow layers more often than wide ones: they cost less, and codes know no width.
+        return step * rng.choices(choices, [1 / n if self.split == "training" else 1 for n in choices])[0]
 
     def depth(self, rng: random.Random, trained: Sequence[int], left_out: int) -> int:
         if self.split == "beyond":
@@ -149,7 +151,7 @@ def _fitted(options: dict[str, Any], input_shape: Sequence[int]) -> dict[str, An
 def _mlp(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     depth = sizes.depth(rng, (1, 2, 4), 3)
     return {
-        "hidden": [sizes.width(rng, 64, 384, 16) for _ in range(depth)],
+        "hidden": [sizes.width(rng, 64, 256, 16) for _ in range(depth)],
         "activation": rng.choice(ACTIVATIONS),
         "norm": rng.choice(("none", "none", "layer", "batch")),
     }
@@ -178,7 +180,7 @@ def _residual(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
         "channels": [first, sizes.width(rng, 32, 64, 4)],
         "blocks": [deep // 2, deep - deep // 2],
         "bottleneck": rng.random() < 0.3,
-        "groups": rng.choice((1, 1, 2)),
+        "group_width": rng.choice((0, 0, 2, 4)),
         "activation": rng.choice(ACTIVATIONS),
         "norm": rng.choice(("none", "batch", "batch", "group", "layer")),
         "head_kind": rng.choice(("average", "average", "flatten")),
@@ -203,6 +205,7 @@ def _axial(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
         "widths": [sizes.width(rng, 24, 64, 4) for _ in range(depth)],
         "activation": rng.choice(ACTIVATIONS),
         "hidden": rng.choice((0, sizes.width(rng, 64, 128, 16))),
+        "residual": rng.random() < 0.5,
     }
 
 
