@@ -18,7 +18,7 @@ from replica_work import Holder, multiplied, noted
 from weightsmith.errors import BadInput, EnvironmentFault
 from weightsmith.objectives.replicas import Replicas
 
-SOON = 120.0  # seconds
+SOON = 120.0  # seconds; a busy machine takes long to start a process
 
 
 @pytest.fixture
