@@ -152,6 +152,20 @@ class DiffusionOptions(Options):
     )
 
 
+class UniversalOptions(Options):
+    """The hypernetwork that reads the graph of an architecture and writes its weights."""
+
+    noise: Annotated[Integer, Field(ge=1, le=2**16)] = Field(default=64, description="Numbers drawn for each unit.")
+    dim: Annotated[Integer, Field(ge=1, le=2**16)] = Field(
+        default=128, description="Numbers of the code of a unit, a multiple of heads."
+    )
+    rank: Annotated[Integer, Field(ge=1, le=2**16)] = Field(
+        default=128, description="Products that are summed for each weight: the rank of what is written."
+    )
+    depth: Annotated[Integer, Field(ge=1, le=256)] = Field(default=4, description="Layers of attention among units.")
+    heads: Annotated[Integer, Field(ge=1, le=256)] = Field(default=4, description="Heads of that attention.")
+
+
 OPTIONS: dict[str, dict[str, type[Options]]] = {
     "architecture": {
         "target_cnn": architectures.TargetCnnOptions,
@@ -170,7 +184,7 @@ OPTIONS: dict[str, dict[str, type[Options]]] = {
         "unit": UnitOptions,
         "autoencoder": AutoencoderOptions,
     },
-    "generator": {"transition": TransitionOptions, "diffusion": DiffusionOptions},
+    "generator": {"transition": TransitionOptions, "diffusion": DiffusionOptions, "universal": UniversalOptions},
 }
 
 
