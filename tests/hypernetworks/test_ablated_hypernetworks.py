@@ -34,7 +34,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 def test_noise_that_is_not_drawn_gives_one_network(blueprint: Blueprint) -> None:
     assert not same(written(blueprint, 0), written(blueprint, 1))
-    assert same(written(blueprint, 0, drawn=False), written(blueprint, 1, drawn=False))
+    assert same(written(blueprint, 0, fixed_share=1.0), written(blueprint, 1, fixed_share=1.0))
 
 
 def test_without_attention_a_layer_does_not_know_of_another(blueprint: Blueprint) -> None:
