@@ -69,7 +69,8 @@ class Hypernetwork(nn.Module):
         """Noise for every unit; part of it is shared by the units of a group, so that they are told apart.
 
         A share of its variance is that of a table which is the same for all networks: with all of it, networks of one
-        architecture are the same; with none, they have nothing in common. It is drawn on the CPU, so that it is the same on every device, and lies where the hypernetwork does.
+        architecture are the same; with none, they have nothing in common. It is drawn on the CPU, so that it is the
+        same on every device, and lies where the hypernetwork does.
         """
         on_cpu = blueprint.on(torch.device("cpu"))
         units = self._mixed(on_cpu.place_in_space, 0, rng)
