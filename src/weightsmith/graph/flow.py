@@ -42,7 +42,7 @@ class Flow:
         self.pieces = {
             name: [Piece(None, frozen_scales(axes) if name in unscaled else axes)] for name, axes in made.items()
         }
-        self.not_understood: list[str] = []
+        self.not_understood: list[Operation] = []
         self._readers = Counter(value.name for op in trace.operations for value in op.values)
         self._readers.update(value.name for value in trace.outputs)
         self._items = {
@@ -131,7 +131,7 @@ class Flow:
         rule = rules.get(operation.kind)
         found = rule(self, operation) if rule is not None and not _is_dynamic(operation) else None
         if found is None:
-            self.not_understood.append(operation.target)
+            self.not_understood.append(operation)
             for value in operation.values:
                 self.freeze(value)
             frozen = [ax.frozen(shape) for shape in operation.shapes]

@@ -34,7 +34,8 @@ class ParameterGraph:
     any element of any group leaves the function in evaluation mode as it was, to float rounding. `not_understood`: the
     operations (PyTorch's names) about which nothing is known; whatever touches them is in no group. `traced_by`:
     `export`, which holds for any input, or `autograd`, a walk along the path that one example takes: the groups were
-    seen to leave its outputs as they are, and nothing is known of other paths.
+    seen to leave its outputs as they are, and nothing is known of other paths. `opaque`: the names of the operations
+    that are not understood.
     """
 
     layout: Layout
@@ -46,6 +47,7 @@ class ParameterGraph:
     scales: tuple[Group, ...]
     not_understood: tuple[str, ...]
     traced_by: TracedBy = "export"
+    opaque: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, module: nn.Module, input_shape: Sequence[int], by: TracedBy | None = None) -> ParameterGraph:
@@ -75,8 +77,9 @@ class ParameterGraph:
             _nodes(layout, found, groups),
             groups,
             scales,
-            tuple(dict.fromkeys(flow.not_understood)),
+            tuple(dict.fromkeys(operation.target for operation in flow.not_understood)),
             found.by,
+            frozenset(operation.name for operation in flow.not_understood),
         )
 
     @cached_property
