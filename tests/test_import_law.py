@@ -48,7 +48,7 @@ WITHIN = {
     "interfaces": {"errors", "layout", "tokens"},
     "interruption": {"errors"},
     "ensemble": {"datasets"},
-    "hypernetworks": {"architectures"},
+    "hypernetworks": {"architectures", "denoisers"},
     "training": {"optim"},
     "pipeline": {"console"},
     "cli": {"pipeline", "console"},

@@ -82,6 +82,9 @@ def test_a_registered_name_works_in_place_of_a_module(program: Run, folder: Path
     assert done.returncode == 0, done.stderr
     form = Architecture("mlp", (1, 8, 8), 10, {"hidden": [9]})
     form.build(0).load_state_dict(load_file(tmp_path / "w.safetensors"))
+    done = program("synthesize", "cnn", "channels=[4]", "norm=batch", "head_kind=average", "--synthesizer", folder)
+    assert done.returncode == 0, done.stderr
+    assert "buffers: recalibrated on training images" in done.stdout
 
 
 def test_evaluate_measures_before_and_after_and_writes_only_where_told(

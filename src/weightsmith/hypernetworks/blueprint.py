@@ -83,6 +83,23 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Mention:
+    """Where one axis of a tensor runs over one of its groups of units.
+
+    `inside`: which of the indices (all blocks, end to end) are units, `None` for all; `units`: theirs. `entries`
+    float32 `[unit]`: over how many numbers of the tensor each is met. `spaces`: of these units; `others`: the spaces
+    of all other units that the tensor's axes run over.
+    """
+
+    key: Key
+    inside: Tensor | None
+    units: Tensor
+    entries: Tensor
+    spaces: frozenset[int]
+    others: frozenset[int]
+
+
+@dataclass(frozen=True)
 class Blueprint:
     """All that a hypernetwork reads of an architecture.
 
@@ -149,6 +166,22 @@ class Blueprint:
                 if axis.grid is not None:
                     found.setdefault(axis.grid, []).append((number, i, 0))
         return found
+
+    @cached_property
+    def mentions(self) -> tuple[Mention, ...]:
+        """Every mention of units, tensor by tensor."""
+        found = []
+        for number, plan in enumerate(self.tensors):
+            axes = [(i, j, index.flatten()) for i, axis in enumerate(plan.axes) for j, index in enumerate(axis.units)]
+            spaces = [frozenset(self.space_of[index[index >= 0]].tolist()) for *_, index in axes]
+            for place, (i, j, index) in enumerate(axes):
+                inside = index >= 0
+                each = math.prod(plan.shape) / (plan.blocks * plan.axes[i].size)
+                entries = each * torch.bincount(index[inside], minlength=self.units).float()
+                others = frozenset().union(*spaces[:place], *spaces[place + 1 :])
+                mask = None if bool(inside.all()) else inside
+                found.append(Mention((number, i, j), mask, index[inside], entries, spaces[place], others))
+        return tuple(found)
 
     def _reading(self, side: int) -> Reading:
         entries = [

@@ -5,24 +5,13 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from weightsmith.hypernetworks.blueprint import SIDES, Blueprint, Key
+from weightsmith.hypernetworks.blueprint import SIDES, Blueprint, Key, Mention
 from weightsmith.hypernetworks.network import Pairs
-
-_Rows = dict[Key, Tensor]
-
-
-class _Target(NamedTuple):
-    """The groups of units of one layer along one axis of one tensor: of them the tensor says something."""
-
-    number: int
-    axis: int
-    layer: int
 
 
 class Contraction:
@@ -32,83 +21,83 @@ class Contraction:
     """
 
     def __init__(self, pairs: Pairs, blueprint: Blueprint, values: Sequence[Tensor], tensors: Tensor) -> None:
-        self._pairs, self._blueprint = pairs, blueprint
-        self._modulation = 1 + pairs.modulate_units(tensors).unflatten(-1, (SIDES, -1))
+        self._pairs, self._blueprint, self._tensors = pairs, blueprint, tensors
+        self._modulation = 1 + pairs.modulate_units(tensors).unflatten(-1, (SIDES, -1))  # (T, 2, D)
         self._ranks = 1 + pairs.modulate_ranks(tensors)
-        self._weights = pairs.gain(tensors).exp()
+        self._loudness = pairs.gain(tensors)[:, 0].exp()
         self._values: list[Tensor] = []
         self._places: list[list[Tensor]] = []
-        self._targets: list[list[_Target]] = [[] for _ in range(blueprint.spaces)]
-        one = self._ranks.new_ones(1, 1, self._ranks.shape[1])
         grids = {key: _of_size_one(table) for key, table in pairs.grid_factors(blueprint, tensors).items()}
+        one = self._ranks.new_ones(1, 1, self._ranks.shape[1])
         for number, plan in enumerate(blueprint.tensors):
-            sizes = [axis.size for axis in plan.axes] or [1]
-            self._values.append(values[number].reshape(plan.blocks, *sizes))
+            self._values.append(values[number].reshape(plan.blocks, *([axis.size for axis in plan.axes] or [1])))
             places = [
                 one if axis.fixed is None else grids[number, i, 0][axis.fixed] for i, axis in enumerate(plan.axes)
             ]
             self._places.append(places or [one])
-            for i, axis in enumerate(plan.axes):
-                for j, index in enumerate(axis.units):
-                    for space in blueprint.space_of[index[index >= 0]].unique().tolist():
-                        self._targets[space].append(_Target(number, i, j))
 
-    def units(
-        self, spaces: Sequence[int], codes: Float[Tensor, "unit dim"], known: Bool[Tensor, " unit"]
-    ) -> Float[Tensor, "unit dim"]:
-        """What is said of the units of these spaces, given the `codes` of all that are `known`; others count alike.
+    def space(self, space: int, codes: Float[Tensor, "unit dim"]) -> Float[Tensor, "unit dim"]:
+        """What is said of the units of one space, given the `codes` of the spaces before it; others count alike."""
+        known = frozenset(range(space))
+        mentions = [mention for mention in self._blueprint.mentions if space in mention.spaces]
+        rows: dict[Key, Tensor] = {}
+        for mention in mentions:
+            self._read(rows, mention.key[0], codes, space)
+        return self._said(mentions, rows, [mention.others <= known for mention in mentions])
 
-        Each word is brought to a variance of one and weighs as the fourth root of how many entries it sums over; one
-        that sums over units which are not known yet weighs as one entry.
-        """
-        rows: _Rows = {}
-        total, squares = torch.zeros_like(codes), codes.new_zeros(len(codes), 1)
-        for target in dict.fromkeys(target for space in spaces for target in self._targets[space]):
-            self._read(rows, target, codes, known)
-            index = self._index(target).flatten()
-            inside = index >= 0
-            at = index[inside]
-            word = self._word(target, rows)[inside]
-            value, side = self._values[target.number], min(target.axis, 1)
-            each = value.numel() / (len(value) * value.shape[target.axis + 1])
-            entries = each * torch.bincount(at, minlength=len(codes))[:, None]
-            weight = self._weights[target.number] * (entries**0.25 if self._is_settled(target, known) else entries > 0)
-            word = ((word @ self._pairs.sides[side].T) * self._modulation[target.number, side]).float()
-            total = total.index_add(0, at, word * (weight * entries.clamp_min(1).rsqrt())[at])
-            squares = squares + weight.square()
-        return total * torch.rsqrt(squares + 1e-6)
+    def everywhere(self, codes: Float[Tensor, "unit dim"]) -> Float[Tensor, "unit dim"]:
+        """What is said of all units, given the `codes` of all."""
+        mentions = self._blueprint.mentions
+        return self._said(mentions, self._all_rows(codes), [True] * len(mentions))
 
     def tensors(self, codes: Float[Tensor, "unit dim"]) -> Float[Tensor, "tensor rank"]:
         """Every tensor contracted with the factors of all its axes, brought to a variance of one."""
-        rows: _Rows = {}
-        known = torch.ones(len(codes), dtype=torch.bool)
-        for target in (target for targets in self._targets for target in targets):
-            self._read(rows, target, codes, known)
+        rows = self._all_rows(codes)
         found = [codes.new_zeros(0, self._ranks.shape[1])]
         for number, value in enumerate(self._values):
-            factors = [self._factor(number, axis, rows) for axis in range(value.ndim - 1)]
-            along = _contracted(value, factors, 0) * factors[0]
-            found.append(along.float().sum((0, 1))[None] / math.sqrt(max(value.numel(), 1)))
+            factors = self._factors(number, rows)
+            whole = (_contracted(value, factors, 0) * factors[0]).float()
+            found.append(whole.sum((0, 1))[None] / math.sqrt(max(value.numel(), 1)))
         return torch.cat(found) * self._ranks
 
-    def _read(self, rows: _Rows, target: _Target, codes: Tensor, known: Tensor) -> None:
-        """Add to `rows` the factors of the units along all axes of the target's tensor; of an unknown one it is one."""
-        number = target.number
-        for i, axis in enumerate(self._blueprint.tensors[number].axes):
-            for j, index in enumerate(axis.units):
-                if (number, i, j) not in rows:
-                    side, at = min(i, 1), index.clamp_min(0)
-                    row = (codes[at] * self._modulation[number, side]) @ self._pairs.sides[side]
-                    rows[number, i, j] = torch.where(((index >= 0) & known[at])[..., None], row, 1.0)
+    def _said(self, mentions: Sequence[Mention], rows: dict[Key, Tensor], settled: Sequence[bool]) -> Tensor:
+        """The words of these mentions, each brought to a variance of one and weighed.
 
-    def _word(self, target: _Target, rows: _Rows) -> Tensor:
-        """`[block x index, rank]`: the sum over all other axes, times what else lies along the target's own."""
-        number, axis, layer = target
-        factors = [self._factor(number, i, rows) for i in range(self._values[number].ndim - 1)]
-        along = _contracted(self._values[number], factors, axis)
-        return (along * self._factor(number, axis, rows, without=layer)).flatten(0, 1) * self._ranks[number]
+        A word weighs as the fourth root of how many entries it sums over; one that sums over units which are not known
+        yet, as one entry.
+        """
+        count, dim = self._blueprint.units, self._modulation.shape[2]
+        total = self._loudness.new_zeros(count, dim)
+        if not mentions:
+            return total
+        device = total.device
+        numbers = torch.tensor([mention.key[0] for mention in mentions]).to(device)
+        met = torch.stack([mention.entries for mention in mentions])  # (M, U)
+        weights = torch.where(torch.tensor(settled).to(device)[:, None], met**0.25, (met > 0).float())
+        weights = weights * self._loudness[numbers][:, None]
+        scales = weights * met.clamp_min(1).rsqrt()
+        for side in range(SIDES):
+            chosen = [i for i, mention in enumerate(mentions) if min(mention.key[1], 1) == side]
+            if chosen:
+                words = torch.cat([self._word(mentions[i], rows) for i in chosen])
+                at = torch.cat([mentions[i].units for i in chosen])
+                lengths = torch.tensor([len(mentions[i].units) for i in chosen])
+                of = torch.tensor(chosen).repeat_interleave(lengths).to(device)
+                words = (words @ self._pairs.sides[side].T) * self._modulation[numbers[of], side]
+                total = total.index_add(0, at, words.float() * scales[of, at][:, None])
+        return total * torch.rsqrt(weights.square().sum(0) + 1e-6)[:, None]
 
-    def _factor(self, number: int, axis: int, rows: _Rows, without: int | None = None) -> Tensor:
+    def _word(self, mention: Mention, rows: dict[Key, Tensor]) -> Tensor:
+        """`[index, rank]`: the sum over all other axes, times what else lies along the mention's own."""
+        number, axis, layer = mention.key
+        along = _contracted(self._values[number], self._factors(number, rows), axis)
+        found = (along * self._factor(number, axis, rows, without=layer)).flatten(0, 1) * self._ranks[number]
+        return found if mention.inside is None else found[mention.inside]
+
+    def _factors(self, number: int, rows: dict[Key, Tensor]) -> list[Tensor]:
+        return [self._factor(number, axis, rows) for axis in range(len(self._places[number]))]
+
+    def _factor(self, number: int, axis: int, rows: dict[Key, Tensor], without: int | None = None) -> Tensor:
         """The product along an axis, `[block or 1, index or 1, rank]`."""
         found = self._places[number][axis]
         axes = self._blueprint.tensors[number].axes
@@ -116,19 +105,24 @@ class Contraction:
             found = found if layer == without else found * rows[number, axis, layer]
         return found
 
-    def _index(self, target: _Target) -> Tensor:
-        return self._blueprint.tensors[target.number].axes[target.axis].units[target.layer]
+    def _all_rows(self, codes: Tensor) -> dict[Key, Tensor]:
+        """The factors of all units along all axes, `[block, index, rank]`."""
+        found = self._pairs.unit_factors(self._blueprint, codes, self._tensors)
+        return {key: value.unflatten(0, self._index(key).shape) for key, value in found.items()}
 
-    def _is_settled(self, target: _Target, known: Tensor) -> bool:
-        """Whether all other units that the tensor's axes run over are known."""
-        axes = self._blueprint.tensors[target.number].axes
-        others = [
-            index[index >= 0]
-            for i, axis in enumerate(axes)
-            for j, index in enumerate(axis.units)
-            if (i, j) != (target.axis, target.layer)
-        ]
-        return all(bool(known[index].all()) for index in others)
+    def _read(self, rows: dict[Key, Tensor], number: int, codes: Tensor, spaces: int) -> None:
+        """Add to `rows` those of one tensor; the factor of a unit beyond the first `spaces` is one."""
+        for i, axis in enumerate(self._blueprint.tensors[number].axes):
+            for j, index in enumerate(axis.units):
+                if (number, i, j) not in rows:
+                    at, side = index.clamp_min(0), min(i, 1)
+                    row = (codes[at] * self._modulation[number, side]) @ self._pairs.sides[side]
+                    known = (index >= 0) & (self._blueprint.space_of[at] < spaces)
+                    rows[number, i, j] = torch.where(known[..., None], row, 1.0)
+
+    def _index(self, key: Key) -> Tensor:
+        number, axis, layer = key
+        return self._blueprint.tensors[number].axes[axis].units[layer]
 
 
 def _contracted(value: Tensor, factors: Sequence[Tensor], axis: int) -> Tensor:
@@ -142,5 +136,5 @@ def _contracted(value: Tensor, factors: Sequence[Tensor], axis: int) -> Tensor:
 
 
 def _of_size_one(table: Tensor) -> Tensor:
-    """Factors of a root mean square of one at each rank."""
-    return table * torch.rsqrt(table.square().mean((0, 1), keepdim=True) + 1e-12)
+    """Factors `[place, rank]` of a root mean square of one at each rank."""
+    return table * torch.rsqrt(table.square().mean(0, keepdim=True) + 1e-12)

@@ -46,27 +46,32 @@ class UnitEncoder(nn.Module):
         self.read = nn.Sequential(nn.Linear(FEATURES, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.pairs = Pairs(dim, rank)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie, and the codes."""
+        return self.pairs.sides.device
+
     def forward(self, blueprint: Blueprint, weights: Mapping[str, Tensor]) -> Float[Tensor, "unit dim"]:
         """The code of every unit of `weights`, tensors of the blueprint by name (others are not looked at).
 
         Raises `BadInput` for a tensor that is missing or of another shape.
         """
-        return self.encode(blueprint, standardised(blueprint, weights)).units
+        values = [value.to(self.device) for value in standardised(blueprint, weights)]
+        return self.encode(blueprint, values).units
 
     def encode(self, blueprint: Blueprint, values: Sequence[Tensor], told: Tensor | None = None) -> Encoded:
         """The same of one standardised value a tensor; `told` `[tensor, dim]` is added to what is read of each."""
+        blueprint = blueprint.on(self.device)
         tensors = self.read(blueprint.features)
         contract = Contraction(self.pairs, blueprint, values, tensors if told is None else tensors + told)
         layers = Layers(blueprint)
         spaces = [(blueprint.space_of == space).nonzero()[:, 0] for space in range(blueprint.spaces)]
         units = tensors.new_zeros(blueprint.units, tensors.shape[1])
-        known = torch.zeros(blueprint.units, dtype=torch.bool)
-        for number, members in enumerate(spaces):
-            found = layers.standardised(contract.units([number], units, known))
+        for space, members in enumerate(spaces):
+            found = layers.standardised(contract.space(space, units))
             units = units.index_copy(0, members, _told_apart(found[members]))
-            known = known.index_fill(0, members, True)
         for _ in range(self.rounds - 1):
-            found = layers.standardised(contract.units(range(len(spaces)), units, known))
+            found = layers.standardised(contract.everywhere(units))
             for members in spaces:
                 units = units.index_copy(0, members, _told_apart(found[members]))
         return Encoded(self._with_groups(blueprint, layers, units), contract.tensors(units))

@@ -81,11 +81,17 @@ class Hypernetwork(nn.Module):
         units, tensors = self.codes(blueprint, noise)
         return self.pairs(blueprint, units, tensors)
 
-    def codes(self, blueprint: Blueprint, noise: Float[Tensor, "unit noise"]) -> tuple[Tensor, Tensor]:
-        """The code of every unit and of every tensor, `[unit, dim]` and `[tensor, dim]`."""
+    def codes(
+        self, blueprint: Blueprint, noise: Float[Tensor, "unit noise"], told: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The code of every unit and of every tensor, `[unit, dim]` and `[tensor, dim]`.
+
+        `told` `[tensor, dim]`: what else is known of each tensor, added to what the blueprint says.
+        """
         blueprint = blueprint.on(self.device)
         layers = Layers(blueprint)
         tensors = self.read(blueprint.features)
+        tensors = tensors if told is None else tensors + told
         size = layers.counts.log2()[:, None] / 4 - 1.5
         places = self.place(torch.cat([blueprint.writes @ tensors, blueprint.reads @ tensors, size], 1))
         scale, shift = self.enter(places).chunk(2, -1)
@@ -173,7 +179,7 @@ class Pairs(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[str, Tensor]:
-        rows, grids = self._unit_factors(blueprint, units, tensors), self.grid_factors(blueprint, tensors)
+        rows, grids = self.unit_factors(blueprint, units, tensors), self.grid_factors(blueprint, tensors)
         ranks = 1 + self.modulate_ranks(tensors)
         scales = torch.exp(self.gain(tensors)[:, 0].float()) * blueprint.scales
         found = self._vectors(blueprint, rows, ranks, scales)
@@ -188,7 +194,7 @@ class Pairs(nn.Module):
             for name in plan.names
         }
 
-    def _unit_factors(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[Key, Tensor]:
+    def unit_factors(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[Key, Tensor]:
         """Factors of units along all axes, in one product a side: by tensor, axis and which of its groups."""
         found: dict[Key, Tensor] = {}
         modulation = 1 + self.modulate_units(tensors).unflatten(-1, (SIDES, -1))  # (T, 2, D)

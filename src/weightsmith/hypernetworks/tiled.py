@@ -52,8 +52,14 @@ class TiledHypernetwork(nn.Module):
         self.leave = nn.LayerNorm(sizes.dim)
         self.tiles = Tiles(sizes.dim, sizes.hidden, sizes.tile)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie, and those that it writes."""
+        return self.tiles.last.device
+
     def forward(self, blueprint: Blueprint) -> dict[str, Tensor]:
         """The tensors of the blueprint by name."""
+        blueprint = blueprint.on(self.device)
         embeddings = self.embeddings(blueprint)
         found = {}
         for plan, embedding in zip(blueprint.tensors, embeddings, strict=True):
@@ -101,10 +107,10 @@ class Tiles(nn.Module):
         grids = [(min(i, 1), axis.grid) for i, axis in enumerate(plan.axes) if axis.grid is not None]
         tables = []
         for side, grid in grids:
-            basis, kind = cosine_basis(grid), GRID_KINDS.index(grid.kind)
+            basis, kind = cosine_basis(grid, state.device), GRID_KINDS.index(grid.kind)
             heard = basis.abs().sum(0) > 0  # the frequencies that the grid can tell apart
             state = state[..., None, :] + self.frequencies[side, kind, heard]
-            tables.append(basis[:, heard] * amplitudes(grid.kind)[heard])
+            tables.append(basis[:, heard] * amplitudes(grid.kind).to(state.device)[heard])
         state = F.silu(state)
         tile = torch.einsum("uvh,...h->uv...", self.last[:rows, :columns], state)
         for table in tables:
@@ -122,7 +128,7 @@ def used(plan: TensorPlan, tile: int) -> tuple[int, int]:
 
 def spread(plan: TensorPlan, tile: Tensor, size: int) -> Tensor:
     """`W[i, j, ...] = tile[i's unit mod size, j's unit mod size, places ...]`, of the tensor's shape."""
-    at: list[Tensor] = [torch.zeros(1, dtype=torch.long)] * 2
+    at: list[Tensor] = [torch.zeros(1, dtype=torch.long, device=tile.device)] * 2
     places = []
     for i, axis in enumerate(plan.axes):
         shape = [-1, *(axis.size if k == i else 1 for k in range(len(plan.axes)))]
