@@ -24,8 +24,10 @@ def build(
     head_kind: str = "flatten",
     hidden: int = 128,
 ) -> nn.Sequential:
-    """`(conv - norm - activation - pool) ... head`; `pool` is `max` or `average`, 2x2; `depthwise`, a learned 3x3 filter
-    a channel, strided (a filter before subsampling, Zhang 2019, that is learned); or `stride`, of the convolution itself.
+    """`(conv - norm - activation - pool) ... head`.
+
+    `pool` is `max` or `average`, 2x2; `depthwise`, a strided 3x3 filter a channel, as the blur of Zhang (2019) but
+    learned; or `stride`, of the convolution itself.
 
     `groups` are those of every convolution but the first.
     """
