@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_universal import small_universal
 from torch import Tensor
 
 from benchmarks.universal import start
@@ -265,6 +266,14 @@ def test_only_states_that_fit_are_loaded(tmp_path: Path) -> None:
         assert type(found.generator) is type(make(0))
         marks.append(found.mark)
     assert len(set(marks)) == 2
+
+
+def test_a_folder_is_loaded_with_what_its_training_said(tmp_path: Path) -> None:
+    small_universal().with_provenance({"peak_rss_mb": 7.5, "families": {"mlp": 1}}).save(tmp_path / "one")
+    source = load_source("synthesis", tmp_path / "one")
+    assert source.training() == {"kind": "training", "generator": "synthesis", "peak_rss_mb": 7.5}
+    with pytest.raises(BadInput, match="there is no synthesizer at"):
+        load_source("synthesis", tmp_path / "none")
 
 
 @pytest.mark.slow
