@@ -71,7 +71,7 @@ VARIANTS: Mapping[str, Variant] = {
     "no-standardise": _without(standardised=False),
     "no-modulation": _without(modulated=False),
     "rank-32": _without(rank=32),
-    "fixed-codes": _without(drawn=False),
+    "fixed-codes": _without(fixed_share=1.0),
     "no-clip": Variant(make_universal, largest_gradient=math.inf),
     "ghn": Variant(make_tiled),
     "flow": Variant(make_graph_flow, "flow"),

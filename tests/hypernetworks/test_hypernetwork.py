@@ -28,7 +28,7 @@ FAMILIES = {
     "mlp family": Architecture("mlp", (1, 6, 5), 4, {"hidden": [7, 5], "norm": "layer"}),
     "cnn family": Architecture("cnn", (2, 9, 8), 4, {"channels": [4, 8], "groups": 2, "norm": "group", "hidden": 5}),
     "residual family": Architecture(
-        "residual", (1, 9, 8), 4, {"channels": [8, 16], "bottleneck": True, "groups": 2, "norm": "batch"}
+        "residual", (1, 9, 8), 4, {"channels": [8, 16], "bottleneck": True, "group_width": 2, "norm": "batch"}
     ),
     "vit family": Architecture("vit", (1, 8, 12), 4, {"patch": 4, "dim": 8, "heads": 2, "pool": "token"}),
     "axial family": Architecture("axial", (1, 7, 6), 4, {"widths": [5, 3], "hidden": 6}),

@@ -142,11 +142,13 @@ def _make(
     or_digits: bool = False,
     engine: EngineFactory | None = None,
 ) -> None:
-    from weightsmith.settings.experiment import require_experiment
+    from weightsmith.settings.experiment import require_experiment, require_zoo
     from weightsmith.settings.loading import load_recipe
 
     recipe = load_recipe(name, overrides or ())
-    if until != "zoo":
+    if until == "zoo":
+        require_zoo(recipe)
+    else:
         require_experiment(recipe)
     path = out or Path("runs") / recipe.name
     if dry_run:
@@ -201,8 +203,12 @@ def _describe(recipe: Recipe, path: Path, until: str) -> None:
     """What a run would do, from closed forms, without torch."""
     from weightsmith.settings.architectures import count_parameters
     from weightsmith.settings.dumping import dump_recipe
+    from weightsmith.settings.experiment import learns_zoo
 
     typer.echo(dump_recipe(recipe))
+    if not learns_zoo(recipe):
+        _describe_universal(recipe, path, until)
+        return
     if recipe.dataset.name.startswith(("mnist", "digits")) and not {"architecture", "options"} & set(recipe.vary.named):
         size = recipe.dataset.image_size or 28
         form = recipe.architecture
@@ -214,6 +220,19 @@ def _describe(recipe: Recipe, path: Path, until: str) -> None:
     typer.echo(f"# networks: {built if recipe.zoo.folder is None else f'those of {recipe.zoo.folder}'}")
     if recipe.vary.named:
         typer.echo(f"# varied from run to run: {', '.join(recipe.vary.named)}")
+    typer.echo(f"# would run up to {until!r} in {path}")
+
+
+def _describe_universal(recipe: Recipe, path: Path, until: str) -> None:
+    """What a run that learns from no zoo would do."""
+    universal, training = recipe.universal, recipe.training
+    weights = universal.families.weights
+    shares = ", ".join(f"{name} {weight / sum(weights.values()):.0%}" for name, weight in weights.items())
+    updates = max(training.budgets.values()) * training.updates
+    typer.echo(f"# architectures: {universal.pool:,} of the splits {', '.join(universal.splits)} ({shares})")
+    shown = f"{universal.architectures} of them and up to {counted(training.batch_size, 'image')} in each"
+    typer.echo(f"# training: {counted(updates, 'update')}, {shown}")
+    typer.echo(f"# measured: {counted(universal.evaluated, 'architecture')} of each split, on test images")
     typer.echo(f"# would run up to {until!r} in {path}")
 
 

@@ -144,6 +144,19 @@ class Blueprint:
         return _Drafter(graph).blueprint()
 
     @cached_property
+    def place_in_space(self) -> Tensor:
+        """The number of each unit among those of its space, `[unit]`."""
+        return _ranks(self.space_of)
+
+    @cached_property
+    def place_of_group(self) -> Tensor:
+        """The number of each group among those of its space, `[group]`."""
+        groups = int(self.group_of.max()) + 1 if len(self.group_of) else 0
+        space = torch.zeros(groups, dtype=torch.long, device=self.group_of.device)
+        space[self.group_of] = self.space_of
+        return _ranks(space)
+
+    @cached_property
     def scales(self) -> Tensor:
         """Root mean squares of tensors at a gain of one: by fan-in for what multiplies, small for what is added."""
         return torch.tensor([plan.scale for plan in self.tensors]).to(self.space_of.device)
@@ -347,11 +360,15 @@ def _rank_among_equals(layers: Sequence[Tensor], size: int) -> Tensor:
     """For each index how many before it have the same units: what tells apart those that the units do not."""
     if not layers:
         return torch.arange(size)
-    keys = torch.stack(list(layers), 1)
-    _, group = torch.unique(keys, dim=0, return_inverse=True)
-    order = torch.argsort(group, stable=True)
-    counts = torch.bincount(group)
+    _, labels = torch.unique(torch.stack(list(layers), 1), dim=0, return_inverse=True)
+    return _ranks(labels)
+
+
+def _ranks(labels: Tensor) -> Tensor:
+    """For each entry how many before it have the same label."""
+    order = torch.argsort(labels, stable=True)
+    counts = torch.bincount(labels)
     starts = torch.cumsum(counts, 0) - counts
-    rank = torch.empty(size, dtype=torch.long)
-    rank[order] = torch.arange(size) - starts.repeat_interleave(counts)
-    return rank
+    ranks = torch.empty_like(labels)
+    ranks[order] = torch.arange(len(labels), device=labels.device) - starts.repeat_interleave(counts)
+    return ranks

@@ -15,15 +15,16 @@ from weightsmith.hypernetworks.blueprint import GRID_KINDS, SIDES, AxisPlan, Blu
 from weightsmith.hypernetworks.context import FEATURES
 
 _SMALL = 1e-12
+TABLE = 2048  # rows of codes that are the same for all networks: half for units of a layer, half for its groups
 
 
 @dataclass(frozen=True)
 class HypernetworkSizes:
     """`noise`: numbers drawn a unit; `dim` of codes; `rank` of generated tensors; `depth`, `heads` of attention.
 
-    `group_share`: of the noise, common to the units of a group. The rest takes parts away, to see what they are for:
-    `attention` among tokens; `standardised` codes of units, over the units of a layer; `modulated` tensors, each of
-    which reads codes in its own way; and noise that is `drawn`, rather than the same for all networks.
+    `group_share`: of the noise, common to the units of a group; `fixed_share`: of its variance, the same for all
+    networks (see `draw`). The rest takes parts away, to see what they are for: `attention` among tokens; `standardised`
+    codes of units, over the units of a layer; `modulated` tensors, each of which reads codes in its own way.
     """
 
     noise: int = 64
@@ -32,10 +33,10 @@ class HypernetworkSizes:
     depth: int = 4
     heads: int = 4
     group_share: float = 0.3
+    fixed_share: float = 0.0
     attention: bool = True
     standardised: bool = True
     modulated: bool = True
-    drawn: bool = True
 
 
 class Hypernetwork(nn.Module):
@@ -52,6 +53,7 @@ class Hypernetwork(nn.Module):
         dim = sizes.dim
         self.read = nn.Sequential(nn.Linear(FEATURES, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.place = nn.Linear(2 * dim + 1, dim)
+        self.register_buffer("table", torch.randn(TABLE, sizes.noise, generator=torch.Generator().manual_seed(5)))
         self.noise = nn.Linear(sizes.noise, dim, bias=False)
         self.enter = nn.Linear(dim, 2 * dim)
         self.blocks = nn.ModuleList(Block(dim, sizes.heads, sizes.attention) for _ in range(sizes.depth))
@@ -64,16 +66,23 @@ class Hypernetwork(nn.Module):
         return self.noise.weight.device
 
     def draw(self, blueprint: Blueprint, rng: torch.Generator) -> Float[Tensor, "unit noise"]:
-        """Standard normal noise for every unit; part of it is shared by the units of a group, so that they are told.
+        """Noise for every unit; part of it is shared by the units of a group, so that they are told apart.
 
-        It is drawn on the CPU, so that it is the same on every device, and lies where the hypernetwork does.
+        A share of its variance is that of a table which is the same for all networks: with all of it, networks of one
+        architecture are the same; with none, they have nothing in common. It is drawn on the CPU, so that it is the
+        same on every device, and lies where the hypernetwork does.
         """
-        rng = rng if self.sizes.drawn else torch.Generator().manual_seed(0)
-        own = torch.randn(blueprint.units, self.sizes.noise, generator=rng)
-        groups = int(blueprint.group_of.max()) + 1 if blueprint.units else 0
-        shared = torch.randn(groups, self.sizes.noise, generator=rng)[blueprint.group_of.cpu()]
+        on_cpu = blueprint.on(torch.device("cpu"))
+        units = self._mixed(on_cpu.place_in_space, 0, rng)
+        groups = self._mixed(on_cpu.place_of_group, TABLE // 2, rng)[on_cpu.group_of]
         share = self.sizes.group_share
-        return (math.sqrt(1 - share) * own + math.sqrt(share) * shared).to(self.device)
+        return (math.sqrt(1 - share) * units + math.sqrt(share) * groups).to(self.device)
+
+    def _mixed(self, places: Tensor, first: int, rng: torch.Generator) -> Tensor:
+        """Noise `[place, noise]` of which a share is the table's, in rows from `first` on."""
+        fixed, own = self.sizes.fixed_share, torch.randn(len(places), self.sizes.noise, generator=rng)
+        rows = self.table.cpu()[first + places % (TABLE // 2)].float()
+        return math.sqrt(fixed) * rows + math.sqrt(1 - fixed) * own
 
     def forward(self, blueprint: Blueprint, noise: Float[Tensor, "unit noise"]) -> dict[str, Tensor]:
         """The tensors of the blueprint by name. `noise` need not be normal: it is centred and scaled a layer."""

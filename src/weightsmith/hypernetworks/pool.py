@@ -83,6 +83,11 @@ class ArchitecturePool:
             self._known[number] = Prepared.of(self.architecture(number))
         return self._known[number]
 
+    def extent(self, number: int) -> Extent:
+        """What training on that one covers; it is traced for this alone where nothing else asked for it, and let go."""
+        known = self._known.get(number)
+        return (Prepared.of(self.architecture(number)) if known is None else known).extent
+
     def architecture(self, number: int) -> Architecture:
         """The architecture of that number, not traced."""
         splits = (self.split,) if isinstance(self.split, str) else self.split

@@ -56,10 +56,13 @@ class Bench:
 
     def __init__(self, run: RunFolder) -> None:
         self.run, self.architecture, self.settings = run, run.architecture, run.recipe.evaluation
-        self.zoo = Zoo.open(run.zoo)
         self.device = choose_device(run.recipe.device)
         self._environment = canonical_json(describe_environment())
         self._command = command_line()
+
+    @cached_property
+    def zoo(self) -> Zoo:
+        return Zoo.open(self.run.zoo)
 
     @cached_property
     def module(self) -> nn.Module:

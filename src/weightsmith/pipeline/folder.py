@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -73,14 +73,16 @@ class RunFolder:
     @classmethod
     def _resumed(cls, path: Path, recipe: Recipe) -> RunFolder:
         asked = Recipe.model_validate(cls._manifest(path)["asked"])
-        differences = recipe_differences(asked, recipe)
+        differences = recipe_differences(asked, _with_workers(recipe, asked))
         if differences:
             listed = "\n    ".join(differences)
             raise BadInput(
                 f"{path} holds a run of another recipe:\n    {listed}",
                 "choose another folder with --out, or give the same recipe to resume",
             )
-        run = replace(cls.open(path), typed_by_user=True)
+        run = cls.open(path)
+        resolved = _with_workers(run.recipe, recipe) if recipe.universal.workers else run.recipe
+        run = cls(path, resolved, typed_by_user=True)
         require_writable_folder(path)
         run.require_same_data()  # changed data are refused before anything is done
         for folder in (path, run.zoo / "unfinished", run.plots, *(path / "synthesizer").glob("pipeline-*")):
@@ -187,6 +189,22 @@ class RunFolder:
         """Where the generator of one pipeline and training budget is kept."""
         return self.path / "synthesizer" / f"pipeline-{pipeline}" / budget
 
+    @property
+    def universal(self) -> Path:
+        """Where the synthesizer of any architecture is kept."""
+        return self.path / "synthesizer"
+
+    @property
+    def universal_state(self) -> Path:
+        """Where its unfinished training is kept."""
+        return self.path / "unfinished.safetensors"
+
     def training_state(self, pipeline: int) -> Path:
         """Where an unfinished training of a generator is kept."""
         return self.path / "synthesizer" / f"pipeline-{pipeline}" / "_unfinished.safetensors"  # no budget begins so
+
+
+def _with_workers(recipe: Recipe, other: Recipe) -> Recipe:
+    """With as many processes for a universal generator as another recipe has: no bit depends on how many there are."""
+    universal = recipe.universal.model_copy(update={"workers": other.universal.workers})
+    return recipe.model_copy(update={"universal": universal})

@@ -26,9 +26,10 @@ from weightsmith.errors import BadInput
 from weightsmith.interruption import check_interrupted
 from weightsmith.reporter import counted
 from weightsmith.seeds import derive_seed
-from weightsmith.settings.experiment import told_datasets
+from weightsmith.settings.experiment import learns_zoo, told_datasets
 from weightsmith.settings.recipe import Recipe, ZooSettings
 from weightsmith.settings.sections import DatasetSettings
+from weightsmith.settings.universal_section import UniversalSettings
 from weightsmith.settings.vary import settings_of_run
 from weightsmith.zoo.tasks import GroupTask, RunSpec, group_runs
 
@@ -118,11 +119,27 @@ def resolve(recipe: Recipe, note: Callable[[str], None] = lambda text: None) -> 
     evaluation = recipe.evaluation.model_copy(
         update={"precision": choose_precision(recipe.evaluation.precision, device)}
     )
+    if not learns_zoo(recipe):
+        return recipe.model_copy(update={"universal": _with_workers(recipe), "evaluation": evaluation})
     if zoo.folder is None:
         zoo = _with_method(zoo, ZooPlan(recipe, typed_by_user=True), note)
         plan = ZooPlan(recipe.model_copy(update={"zoo": zoo}), typed_by_user=True)
         zoo = zoo.model_copy(update=_shares(plan, note))
     return recipe.model_copy(update={"zoo": zoo, "evaluation": evaluation})
+
+
+def _with_workers(recipe: Recipe) -> UniversalSettings:
+    """As many processes as cores, where nothing else is asked for; a GPU is not shared."""
+    universal = recipe.universal
+    if recipe.device != "cpu":
+        if universal.workers > 1:
+            raise BadInput(
+                f"universal.workers={universal.workers} is for a CPU, and this runs on {recipe.device}",
+                "leave it out, or use device=cpu",
+            )
+        return universal.model_copy(update={"workers": 1})
+    workers = universal.workers or min(usable_cores(), universal.architectures)
+    return universal.model_copy(update={"workers": workers})
 
 
 def _with_method(zoo: ZooSettings, plan: ZooPlan, note: Callable[[str], None]) -> ZooSettings:

@@ -17,7 +17,7 @@ from weightsmith.pipeline.planning import require_one_shape
 from weightsmith.pipeline.units import measure
 from weightsmith.report import report_of
 from weightsmith.reporter import Reporter, Silent, counted
-from weightsmith.settings.experiment import require_experiment
+from weightsmith.settings.experiment import learns_zoo, require_experiment, require_zoo
 from weightsmith.settings.recipe import Recipe
 from weightsmith.settings.registry import EXPERIMENTS, load_entry
 from weightsmith.zoo import Zoo
@@ -32,8 +32,10 @@ def local_engine(recipe: Recipe) -> Engine:
 
 
 def build_stage(run: RunFolder, reporter: Reporter, engine: EngineFactory = local_engine) -> None:
-    """Train the recipe's runs and capture their trajectories, on the engine that is made for them."""
+    """Train the runs of the recipe, if it has a zoo, on the engine that is made for them."""
     settings = run.recipe.zoo
+    if not learns_zoo(run.recipe):
+        return
     if settings.folder is not None:
         Zoo.open(run.zoo)  # it must be there, and whole as far as can be seen at once
         return
@@ -117,7 +119,9 @@ def run_pipeline(
 
     Raises `BadInput` for a recipe that the later stages could not follow.
     """
-    if until != "zoo":
+    if until == "zoo":
+        require_zoo(recipe)
+    else:
         require_experiment(recipe)
         require_one_shape(recipe)
     reporter = reporter or Silent()

@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from weightsmith.settings.options import OPTIONS
 from weightsmith.settings.recipe import Recipe, section
+from weightsmith.settings.sections import Settings
 
 
 class SettingLine(NamedTuple):
@@ -34,10 +35,18 @@ def _lines() -> Iterator[SettingLine]:
             yield _line(name, field)
             continue
         for key, inner in model.model_fields.items():
-            if key != "options":
+            if isinstance(inner.default, Settings):
+                yield from _nested_lines(f"{name}.{key}", inner.default)
+            elif key != "options":
                 yield _line(f"{name}.{key}", inner)
         for registered, options in OPTIONS.get(name, {}).items():
             yield from _option_lines(f"{name}.options", registered, options)
+
+
+def _nested_lines(path: str, default: Settings) -> Iterator[SettingLine]:
+    """A section within a section, with the values that it has by default."""
+    for key, field in type(default).model_fields.items():
+        yield SettingLine(f"{path}.{key}", _as_written(getattr(default, key)), field.description or "")
 
 
 def _option_lines(path: str, registered: str, options: type[BaseModel]) -> Iterator[SettingLine]:

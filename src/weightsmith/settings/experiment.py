@@ -21,9 +21,14 @@ def require_experiment(recipe: Recipe) -> None:
     """Raise `BadInput` for a recipe that varies what its generators hold fixed, or whose parts do not fit one another.
 
     Every mistake is named. Along a trajectory architecture and data set are held fixed; over a population every
-    architecture has a generator of its own, and the data set is held fixed unless the generator is told it.
+    architecture has a generator of its own, and the data set is held fixed unless the generator is told it. A universal
+    generator learns from no zoo.
     """
-    if EXPERIMENTS[recipe.generator.name] != "population":
+    kind = EXPERIMENTS[recipe.generator.name]
+    if kind == "universal":
+        _refuse_all(recipe, list(_of_universal(recipe)))
+        return
+    if kind != "population":
         mixed = [name for name in ("dataset", "architecture", "options") if name in recipe.vary.named]
         if mixed:
             raise BadInput(
@@ -33,7 +38,24 @@ def require_experiment(recipe: Recipe) -> None:
             )
         return
     _require_told_datasets(recipe)
-    mistakes = list(_mistakes(recipe))
+    _refuse_all(recipe, list(_mistakes(recipe)))
+
+
+def require_zoo(recipe: Recipe) -> None:
+    """Raise `BadInput` for a recipe whose generator learns from no zoo, where one is to be built."""
+    if not learns_zoo(recipe):
+        raise BadInput(
+            f"recipe {recipe.name!r} has no zoo: its generator learns from architectures that are drawn",
+            f"train it with `weightsmith run`, or build the zoo of another recipe than {recipe.name}",
+        )
+
+
+def learns_zoo(recipe: Recipe) -> bool:
+    """Whether the generator learns from trained networks."""
+    return EXPERIMENTS[recipe.generator.name] != "universal"
+
+
+def _refuse_all(recipe: Recipe, mistakes: list[str]) -> None:
     if mistakes:
         listed = "\n    ".join(mistakes)
         raise BadInput(f"recipe {recipe.name!r} does not fit together:\n    {listed}", "correct what is listed")
@@ -91,12 +113,37 @@ def _of_sampler(place: str, name: str, path: str) -> Iterator[str]:
         yield f"{place}: flow-sde is of the path flow, not of {path}; use ddpm"
 
 
+def _of_universal(recipe: Recipe) -> Iterator[str]:
+    training, options, universal = recipe.training, recipe.generator.options, recipe.universal
+    if options["dim"] % options["heads"]:
+        yield f"generator.options.heads: {options['heads']} does not divide the dim {options['dim']}"
+    if len(training.budgets) != 1 or not all(training.budgets.values()):
+        listed = ", ".join(f"{name}: {epochs}" for name, epochs in training.budgets.items())
+        yield f"training.budgets: one length of training is wanted, not {{{listed}}}; give one, as {{trained: 100}}"
+    if not training.updates:
+        yield "training.updates: an epoch is so many updates here; give a number above 0, as 100"
+    if training.validate_every or training.patience:
+        name = "validate_every" if training.validate_every else "patience"
+        yield f"training.{name}: nothing is selected by validation; set 0, and watch it by universal.monitored"
+    if training.weight_decay and training.optimizer != "adamw":
+        yield f"training.weight_decay: {training.optimizer} has none; set training.optimizer to adamw, or 0"
+    if universal.workers > universal.architectures:
+        yield (
+            f"universal.workers: {universal.workers} share {universal.architectures} architectures; "
+            "give more universal.architectures, or fewer workers"
+        )
+    for name in recipe.vary.named:
+        yield f"vary.{name}: there are no runs to vary; leave it out"
+    if recipe.zoo.folder is not None:
+        yield "zoo.folder: it learns from no zoo; set null"
+
+
 def _of_training(recipe: Recipe) -> Iterator[str]:
     training, validation = recipe.training, recipe.population.validation
     if training.patience and not (training.validate_every and validation):
         yield "training.patience: nothing is validated; set training.validate_every and population.validation, or 0"
-    if training.weight_decay and training.optimizer == "adam":
-        yield "training.weight_decay: adam has none; set training.optimizer to adamw, or 0"
+    if training.weight_decay and training.optimizer != "adamw":
+        yield f"training.weight_decay: {training.optimizer} has none; set training.optimizer to adamw, or 0"
 
 
 def _of_evaluation(recipe: Recipe, options: Mapping[str, Any]) -> Iterator[str]:

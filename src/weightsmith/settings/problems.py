@@ -15,7 +15,7 @@ from weightsmith.settings.nodes import Sequence as NodeSequence
 from weightsmith.settings.options import OPTIONS
 from weightsmith.settings.recipe import Recipe, section
 from weightsmith.settings.registry import nearest
-from weightsmith.settings.sections import OptionedSettings
+from weightsmith.settings.sections import OptionedSettings, Settings
 
 _EXPECTED = {
     "int_type": "an integer",
@@ -127,6 +127,9 @@ def _known_keys(path: Path, tree: Mapping) -> list[str]:
         return []
     if len(path) == 1:
         return list(model.model_fields)
+    inner = model.model_fields[str(path[1])].annotation if path[1] in model.model_fields else None
+    if isinstance(inner, type) and issubclass(inner, Settings):
+        return list(inner.model_fields)
     if not issubclass(model, OptionedSettings):
         return []
     node, _ = _find(tree, (path[0], "name"))

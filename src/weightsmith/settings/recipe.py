@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from weightsmith.settings.registry import CODECS, GENERATORS, nearest
+from weightsmith.settings.registry import CODECS, GENERATORS, WEIGHT_GENERATORS, nearest
 from weightsmith.settings.scalars import Integer, Number, Text, Truth, read_mapping, refuse
 from weightsmith.settings.sections import (
     ArchitectureSettings,
@@ -27,6 +27,7 @@ from weightsmith.settings.sections import (
     Settings,
     Share,
 )
+from weightsmith.settings.universal_section import UniversalSettings
 from weightsmith.settings.vary import VarySettings
 
 
@@ -93,9 +94,9 @@ class CodecSettings(OptionedSettings):
 
 
 class GeneratorSettings(OptionedSettings):
-    """The model that generates tokens."""
+    """The model that generates tokens, or weights themselves."""
 
-    registered = tuple(GENERATORS)
+    registered = (*GENERATORS, *WEIGHT_GENERATORS)
     kind = "generator"
     name: Text = Field(default="transition", description="A registered generator.")
     options: FreeOptions = Field(default={}, description="Options of that generator.")
@@ -109,10 +110,10 @@ class TrainingSettings(Settings):
         description="Named lengths of training, in epochs over the training pairs; a model is made for each.",
     )
     headline: Text = Field(default="note", description="The budget whose model the headline numbers are of.")
-    batch_size: Count = Field(default=4, description="Examples (pairs, networks) in a step.")
+    batch_size: Count = Field(default=4, description="Examples (pairs, networks, images) in a step.")
     learning_rate: Rate = Field(default=1e-4, description="Step size of the optimizer.")
-    optimizer: Annotated[Literal["adam", "adamw"], Choice] = Field(
-        default="adam", description="What trains the generator."
+    optimizer: Annotated[Literal["adam", "adamw", "muon"], Choice] = Field(
+        default="adam", description="What trains the generator; muon suits many small matrices."
     )
     weight_decay: Decay = Field(default=0.0, description="Decoupled weight decay of adamw.")
     schedule: Annotated[Literal["constant", "cosine"], Choice] = Field(
@@ -191,6 +192,9 @@ class Recipe(Settings):
     )
     codec: CodecSettings = Field(default=CodecSettings(), description="How weights become tokens and tokens weights.")
     generator: GeneratorSettings = Field(default=GeneratorSettings(), description="The model that generates tokens.")
+    universal: UniversalSettings = Field(
+        default=UniversalSettings(), description="What the generator universal learns from, in place of a zoo."
+    )
     training: TrainingSettings = Field(default=TrainingSettings(), description="How the generator is trained.")
     evaluation: EvaluationSettings = Field(
         default=EvaluationSettings(), description="How generated networks are measured."

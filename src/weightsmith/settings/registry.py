@@ -20,10 +20,16 @@ GENERATORS = {
     "transition": "weightsmith.generators.transition:make_transition",
     "diffusion": "weightsmith.generators.diffusion:make_diffusion",
 }
-# What a run with this generator is: along one training trajectory, or over a population of trained networks.
+# Those that know no tokens: they write the weights of any architecture themselves.
+WEIGHT_GENERATORS = {
+    "universal": "weightsmith.generators.universal:make_universal",
+}
+# What a run with this generator is: along one training trajectory, over a population of trained networks, or over
+# architectures drawn at random, for which nothing need be trained before.
 EXPERIMENTS = {
     "transition": "trajectory",
     "diffusion": "population",
+    "universal": "universal",
 }
 DENOISERS = {
     "simple": "weightsmith.denoisers.mlp:SimpleWeightDiffusion",

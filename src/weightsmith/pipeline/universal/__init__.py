@@ -1,0 +1,1 @@
+"""The universal experiment: a synthesizer for networks of any architecture, trained on architectures that are drawn."""
