@@ -30,7 +30,7 @@ class HypernetworkConfig(_Closed):
     attention: bool
     standardised: bool
     modulated: bool
-    drawn: bool
+    fixed_share: float = Field(ge=0, le=1)
 
 
 class GeneratorConfig(_Closed):

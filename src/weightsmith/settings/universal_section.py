@@ -50,6 +50,10 @@ class UniversalSettings(Settings):
         description="Which sizes and combinations of operations are learned, in turn; what is not named is left to "
         "be measured: unseen_size, beyond, unseen_combination.",
     )
+    start: str | None = Field(
+        default=None,
+        description="A universal synthesizer of the same sizes to go on from: a folder, or a shipped name.",
+    )
     pool: Count = Field(default=800, description="Architectures to learn from; each is traced once.")
     architectures: Count = Field(default=6, description="Architectures in an update.")
     workers: CountOrZero = Field(
