@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -22,8 +23,18 @@ def blueprint() -> Blueprint:
     return Blueprint.of(ParameterGraph.of(module, (1, 28, 28)))
 
 
+def written(blueprint: Blueprint, seed: int, **without: Any) -> dict[str, Tensor]:
+    generator = make_universal(0, replace(SMALL, **without))
+    return generator.weights(blueprint, torch.Generator().manual_seed(seed))
+
+
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_noise_that_is_not_drawn_gives_one_network(blueprint: Blueprint) -> None:
+    assert not same(written(blueprint, 0), written(blueprint, 1))
+    assert same(written(blueprint, 0, fixed_share=1.0), written(blueprint, 1, fixed_share=1.0))
 
 
 def test_without_attention_a_layer_does_not_know_of_another(blueprint: Blueprint) -> None:
