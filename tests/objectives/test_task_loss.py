@@ -15,7 +15,7 @@ from weightsmith.generators.universal import UniversalGenerator, make_universal
 from weightsmith.hypernetworks import HypernetworkSizes
 from weightsmith.hypernetworks.pool import ArchitecturePool
 from weightsmith.objectives import task
-from weightsmith.objectives.task import TaskLoss
+from weightsmith.objectives.task import Job, TaskLoss
 from weightsmith.training.identity import identity
 
 SIZES = HypernetworkSizes(noise=3, dim=8, rank=5, depth=1, heads=2)
@@ -71,20 +71,18 @@ def flat(loss: Tensor, generator: UniversalGenerator) -> Tensor:
 
 
 def test_the_gradient_is_that_of_the_mean_loss_where_nothing_is_clipped(
-    pool: ArchitecturePool, generator: UniversalGenerator, batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+    pool: ArchitecturePool, generator: UniversalGenerator, batch: dict[str, Tensor]
 ) -> None:
-    monkeypatch.setattr(task, "_LARGEST_GRADIENT", math.inf)
-    loss, gradient = gradients(TaskLoss(pool, 5), generator, batch)
+    loss, gradient = gradients(TaskLoss(pool, 5, largest_gradient=math.inf), generator, batch)
     expected = torch.stack(plain(pool, 5, generator, batch, torch.Generator().manual_seed(7))).mean()
     assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
     torch.testing.assert_close(gradient, flat(expected, generator), rtol=1e-3, atol=1e-5)
 
 
 def test_each_network_s_gradient_is_clipped_by_itself(
-    pool: ArchitecturePool, generator: UniversalGenerator, batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+    pool: ArchitecturePool, generator: UniversalGenerator, batch: dict[str, Tensor]
 ) -> None:
-    monkeypatch.setattr(task, "_LARGEST_GRADIENT", 0.25)
-    _, gradient = gradients(TaskLoss(pool, 3), generator, batch)
+    _, gradient = gradients(TaskLoss(pool, 3, largest_gradient=0.25), generator, batch)
     each = [flat(one, generator) for one in plain(pool, 3, generator, batch, torch.Generator().manual_seed(7))]
     assert any(one.norm() > 0.25 for one in each)
     clipped = [one * min(1.0, 0.25 / float(one.norm())) for one in each]
@@ -134,15 +132,15 @@ def test_a_loss_alone_needs_no_processes(
 def test_networks_that_cost_much_see_fewer_images(
     pool: ArchitecturePool, batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    objective = TaskLoss(pool)
-    cheap = objective._job(0, 5, pool[0], batch)
-    assert len(cheap.labels) == 70
+    job = Job(0, 5, batch["images"], batch["labels"])
+    _, labels = job.shown(pool[0])
+    assert len(labels) == 70
     monkeypatch.setattr(task, "_CHEAP", 1)
-    dear = objective._job(0, 5, pool[0], batch)
-    assert len(dear.images) == len(dear.labels) == 64
-    rows = [int((batch["images"] == image).flatten(1).all(1).nonzero()) for image in dear.images]
+    images, labels = job.shown(pool[0])
+    assert len(images) == len(labels) == 64
+    rows = [int((batch["images"] == image).flatten(1).all(1).nonzero()) for image in images]
     assert len(set(rows)) == 64
-    assert torch.equal(batch["labels"][rows], dear.labels)
+    assert torch.equal(batch["labels"][rows], labels)
 
 
 def test_a_training_is_the_same_whoever_shares_its_work_and_whatever_was_traced() -> None:
