@@ -48,7 +48,7 @@ WITHIN = {
     "interfaces": {"errors", "layout", "tokens"},
     "interruption": {"errors"},
     "ensemble": {"datasets"},
-    "hypernetworks": {"architectures"},
+    "hypernetworks": {"architectures", "denoisers"},
     "training": {"optim"},
     "pipeline": {"console"},
     "cli": {"pipeline", "console"},
@@ -93,6 +93,7 @@ def test_modules_import_only_from_below() -> None:
 def test_settings_registries_and_command_line_do_not_import_torch() -> None:
     code = (
         "import sys, weightsmith, weightsmith.cli.runs, weightsmith.cli.networks, weightsmith.cli.zoos\n"
+        "import weightsmith.cli.synthesis, weightsmith.settings.universal, weightsmith.pretrained\n"
         "import weightsmith.settings.loading, weightsmith.settings.dumping, weightsmith.settings.registry\n"
         "weightsmith.settings.loading.load_recipe('mnist-trajectory')\n"
         "sys.exit('torch' in sys.modules)"

@@ -145,6 +145,7 @@ class LossRecord:
     parts: Mapping[str, float]
 
 
+@runtime_checkable
 class Objective(Protocol):
     """What training minimises, as a function of a generator and a batch of examples `{name: [batch, ...]}`."""
 

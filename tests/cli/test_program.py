@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from weightsmith.architectures import Architecture
 from weightsmith.checkpoint import write_checkpoint
-from weightsmith.cli import networks, runs, zoos  # noqa: F401  they add their commands
+from weightsmith.cli import graphs, networks, runs, zoos  # noqa: F401  they add their commands
 from weightsmith.cli.app import app
 from weightsmith.settings.loading import load_recipe, shipped_names
 

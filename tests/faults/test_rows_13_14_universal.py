@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from weightsmith.errors import ArtifactError, BadInput
 from weightsmith.hashed import read_sealed_json, write_sealed_json
 from weightsmith.hypernetworks import HypernetworkSizes
 from weightsmith.layout import Weights
+from weightsmith.settings.universal import HypernetworkConfig
 from weightsmith.synthesizer import Part, Synthesizer
 from weightsmith.universal import UniversalSynthesizer
 
@@ -42,6 +44,10 @@ def test_a_saved_one_writes_the_same(tmp_path: Path) -> None:
     assert same(UniversalSynthesizer.load(tmp_path / "s"), made)
     assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["README.md", "config.json", "model.safetensors"]
     assert "8x8 of digits" in (tmp_path / "s" / "README.md").read_text()
+
+
+def test_a_config_holds_every_size_that_a_hypernetwork_has() -> None:
+    assert set(HypernetworkConfig.model_fields) == {field.name for field in fields(HypernetworkSizes)}
 
 
 def test_a_compact_one_is_half_as_large_and_nearly_the_same(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from weightsmith.architectures import Architecture
+from weightsmith.architectures.families import SPLITS, Split, draw
 from weightsmith.errors import BadInput
 from weightsmith.settings.architectures import ARCHITECTURES, count_parameters
+from weightsmith.settings.options import validate_options
 
 CNN = Architecture("target_cnn", (1, 28, 28), 10)
 
@@ -22,10 +25,42 @@ def test_the_target_cnn_has_exactly_the_notes_parameters() -> None:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 20, 12)])
 def test_closed_forms_count_what_is_built(name: str, shape: tuple[int, int, int]) -> None:
-    built = Architecture(name, shape, 7)
-    assert built.layout.parameters == count_parameters(name, {}, shape, 7)
-    outputs = built.build(0)(torch.randn(5, *shape))
+    module = Architecture(name, shape, 7).build(0)
+    assert sum(p.numel() for p in module.parameters()) == count_parameters(name, {}, shape, 7)
+    outputs = module(torch.randn(5, *shape))
     assert outputs.shape == (5, 7)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_closed_forms_count_what_is_drawn(split: Split) -> None:
+    for number in range(20):
+        drawn = draw(split, number, (1, 28, 28), 10)
+        options = validate_options("architecture", drawn.name, dict(drawn.options))
+        with torch.device("meta"):
+            module = Architecture(drawn.name, drawn.input_shape, drawn.classes, options).build(0)
+        assert sum(p.numel() for p in module.parameters()) == count_parameters(drawn.name, options, (1, 28, 28), 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("cnn", {"channels": [6, 10, 14], "kernel": 5, "groups": 2, "norm": "layer", "pool": "stride", "hidden": 0}),
+        ("cnn", {"channels": [5], "groups": 3, "head_kind": "average", "hidden": 9}),
+        ("residual", {"channels": [8, 24, 16], "blocks": [1, 2, 3], "head_kind": "flatten", "group_width": 4}),
+        ("residual", {"channels": [20, 24], "bottleneck": True, "norm": "group", "group_width": 2}),
+        ("separable", {"channels": [6, 9, 9], "residual": True, "norm": "none", "head_kind": "flatten"}),
+        ("vit", {"patch": 5, "dim": 12, "depth": 3, "heads": 3, "ratio": 3, "pool": "token"}),
+        ("mixer", {"patch": 5, "dim": 6, "depth": 1, "token_hidden": 7, "ratio": 5}),
+        ("axial", {"widths": [7, 5, 9], "hidden": 11}),
+        ("axial", {"widths": [7, 5, 9], "residual": True}),
+        ("mlp", {"hidden": [7, 5], "norm": "batch"}),
+    ],
+)
+def test_closed_forms_of_odd_sizes(name: str, options: dict[str, Any]) -> None:
+    shape = (3, 21, 15)
+    module = Architecture(name, shape, 6, options).build(0)
+    assert sum(p.numel() for p in module.parameters()) == count_parameters(name, options, shape, 6)
+    assert module(torch.randn(2, *shape)).shape == (2, 6)
 
 
 def test_same_seed_same_bits_and_no_trace_in_the_global_generator() -> None:

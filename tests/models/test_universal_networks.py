@@ -9,7 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-from small_universal import DIGITS, SHAPE, Cumulative, Flat, Normalised, Perceptron, Tied, Undecided, small_universal
+from small_universal import (
+    DIGITS,
+    SHAPE,
+    Branching,
+    Cumulative,
+    Flat,
+    Normalised,
+    Perceptron,
+    Tied,
+    Undecided,
+    small_universal,
+)
 from torch import nn
 
 import weightsmith as ws
@@ -123,6 +134,12 @@ def test_meta_modules_get_values_and_those_that_cannot_are_named(universal: Univ
         ws.initialize(odd, synthesizer=universal)
 
 
+def test_the_default_device_of_a_user_does_not_matter(universal: UniversalSynthesizer) -> None:
+    with torch.device("meta"):
+        found = ws.synthesize(Normalised(), n=1, synthesizer=universal)[0]
+    assert same(found, ws.synthesize(Normalised(), n=1, synthesizer=universal)[0])
+
+
 def test_what_is_not_understood_is_named_and_initialised_in_the_standard_way(universal: UniversalSynthesizer) -> None:
     module = Cumulative()
     found = universal.synthesize(module, 2)
@@ -210,6 +227,18 @@ def test_weights_computed_before_every_run_are_no_obstacle(universal: UniversalS
     module(torch.zeros(1, 64))
     for state in ws.synthesize(module, n=2, synthesizer=universal):
         module.load_state_dict(state)
+
+
+def test_a_module_that_branches_on_data_is_read_off_a_run_and_that_is_said(universal: UniversalSynthesizer) -> None:
+    found = universal.synthesize(Branching(), 2)
+    assert same(found.networks[0], universal.synthesize(Perceptron(), 2).networks[0])
+    assert any("read off one run on an example" in text for text in found.warnings)
+
+
+def test_networks_without_hidden_units_are_all_the_same_and_that_is_said(universal: UniversalSynthesizer) -> None:
+    found = universal.synthesize(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), 2)
+    assert same(*found.networks)
+    assert any("all are the same" in text for text in found.warnings)
 
 
 def test_what_lies_beyond_the_trained_range_is_named(universal: UniversalSynthesizer) -> None:

@@ -87,6 +87,14 @@ evaluation:
         ("zoo=fast", "zoo", "expected a mapping"),
         ("training.budgets={}", "training.budgets", "expected at least"),
         ("dataset=photos", "dataset.name", "./NAME"),
+        ("architecture={name: cnn, options: {groups: 3}}", "architecture.options", "3 does not divide 32"),
+        ("architecture={name: cnn, options: {kernel: 4}}", "architecture.options", "an odd kernel"),
+        ("architecture={name: residual, options: {blocks: [2]}}", "architecture.options", "there are 2 and 1"),
+        ("architecture={name: residual, options: {bottleneck: true, channels: [4, 8]}}", "options", "the fewest are 4"),
+        ("architecture={name: residual, options: {group_width: 3}}", "options", "3 does not divide 32"),
+        ("architecture={name: separable, options: {norm: group, channels: [6]}}", "options", "4 does not divide 6"),
+        ("architecture={name: vit, options: {heads: 5}}", "architecture.options", "5 does not divide 64"),
+        ("architecture={name: axial, options: {width: [5]}}", "architecture.options.width", "'widths'"),
     ],
 )
 def test_an_override_that_does_not_fit_names_its_path(override: str, path: str, hint: str) -> None:

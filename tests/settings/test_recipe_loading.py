@@ -43,7 +43,7 @@ def test_bare_names_stand_for_sections() -> None:
     recipe = parse_recipe(HEAD + "codec: flat\narchitecture: mlp\ndataset: ./photos\n")
     assert recipe.codec == CodecSettings(name="flat")
     assert recipe.codec.options == {"canonical": False, "roles": None, "standardise": True}
-    assert recipe.architecture.options == {"hidden": [32, 32], "activation": "relu"}
+    assert recipe.architecture.options == {"hidden": [32, 32], "activation": "relu", "norm": "none"}
     assert recipe.dataset.name == "./photos"
 
 

@@ -52,7 +52,7 @@ def _warn(
 
 def main() -> None:
     """Run the program; on an error print what, and what to do, on stderr, and exit with the error's status."""
-    from weightsmith.cli import networks, runs, zoos  # noqa: F401  they add their commands to `app`
+    from weightsmith.cli import graphs, networks, runs, synthesis, zoos  # noqa: F401  they add their commands to `app`
 
     warnings.showwarning = _warn
     try:

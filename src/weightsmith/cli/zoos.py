@@ -12,7 +12,7 @@ import typer
 from weightsmith.cli.documents import print_document
 from weightsmith.cli.resuming import resumable
 from weightsmith.cli.runs import Json, zoo_app
-from weightsmith.errors import BadInput
+from weightsmith.cli.typed import read_typed
 
 if TYPE_CHECKING:
     from weightsmith.architectures import Architecture
@@ -153,7 +153,7 @@ def zoo_import(
     as_json: Json = False,
 ) -> None:
     """Make a zoo of checkpoints, or add them to one. The same command again goes on where it stopped."""
-    typed = _typed(architecture, option or [], dataset)
+    typed = read_typed(architecture, option or [], dataset)
     from weightsmith.zoo import open_source
 
     how = {"table": table, "pattern": pattern, "ignore_unmatched": ignore_unmatched, "key": key, "strip": strip}
@@ -173,20 +173,6 @@ def _unmeasured(zoo: Path) -> int:
     from weightsmith.zoo import Zoo
 
     return sum("accuracy" not in row.metrics for row in Zoo.open(zoo).rows)
-
-
-def _typed(architecture: str | None, options: Sequence[str], dataset: str | None) -> Recipe | None:
-    """What was typed of an architecture and a data set, checked as in a recipe. Raises `BadInput`."""
-    if architecture is None and options:
-        raise BadInput(f"--option {options[0]} is given without --architecture", "name the architecture that it is of")
-    if architecture is None and dataset is None:
-        return None
-    from weightsmith.settings.loading import parse_recipe
-
-    given = [] if architecture is None else [f"architecture.name={architecture}"]
-    given += [f"architecture.options.{text}" for text in options]
-    given += [] if dataset is None else [f"dataset.name={dataset}"]
-    return parse_recipe("name: import\ndescription: What is typed.\n", "of --architecture and --dataset", given)
 
 
 def _loaded(typed: Recipe | None) -> tuple[Architecture | None, Dataset | None]:

@@ -2,6 +2,6 @@
 
 from weightsmith.graph.nodes import Operation, TensorNode, Value
 from weightsmith.graph.parameter_graph import ParameterGraph
-from weightsmith.graph.tracing import NotExportable
+from weightsmith.graph.trace import NotExportable
 
 __all__ = ["NotExportable", "Operation", "ParameterGraph", "TensorNode", "Value"]

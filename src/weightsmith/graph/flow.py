@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from weightsmith.graph import axes as ax
@@ -12,7 +12,7 @@ from weightsmith.graph import spaces
 from weightsmith.graph.axes import Axes, Axis, Found
 from weightsmith.graph.nodes import Operation, Value
 from weightsmith.graph.spaces import Space
-from weightsmith.graph.tracing import Trace
+from weightsmith.graph.trace import Trace
 
 
 @dataclass
@@ -33,17 +33,36 @@ Rule = Callable[["Flow", Operation], Found | None]
 class Flow:
     """The state of the walk: axes of every value and pieces of every tensor so far."""
 
-    def __init__(self, trace: Trace, movable: Mapping[str, tuple[int, ...]]) -> None:
-        """`movable`: shapes of the tensors that may be permuted or scaled at all; others are constants."""
-        self.pieces = {name: [Piece(None, ax.free(shape))] for name, shape in movable.items()}
-        self.not_understood: list[str] = []
+    def __init__(self, trace: Trace, movable: Mapping[str, tuple[int, ...]], unscaled: Container[str] = ()) -> None:
+        """`movable`: shapes of the tensors that may be permuted or scaled at all; others are constants.
+
+        `unscaled`: those of them that keep their scales.
+        """
+        made = {name: ax.free(shape) for name, shape in movable.items()}
+        self.pieces = {
+            name: [Piece(None, frozen_scales(axes) if name in unscaled else axes)] for name, axes in made.items()
+        }
+        self.not_understood: list[Operation] = []
         self._readers = Counter(value.name for op in trace.operations for value in op.values)
+        self._readers.update(value.name for value in trace.outputs)
+        self._items = {
+            (next(op.values).name, op.arguments["argument1"])
+            for op in trace.operations
+            if op.kind == "item" and self._readers[op.name]
+        }
+        self._zeros = {op.name for op in trace.operations if op.kind == "constant" and "zeros" in op.target}
         self._found: dict[str, Found] = {value.name: ax.frozen(value.shape) for value in trace.inputs}
 
     @classmethod
-    def through(cls, trace: Trace, movable: Mapping[str, tuple[int, ...]], rules: Mapping[str, Rule]) -> Flow:
+    def through(
+        cls,
+        trace: Trace,
+        movable: Mapping[str, tuple[int, ...]],
+        rules: Mapping[str, Rule],
+        unscaled: Container[str] = (),
+    ) -> Flow:
         """Walk a trace. Units and scales that reach inputs, outputs or what is not understood come out frozen."""
-        flow = cls(trace, movable)
+        flow = cls(trace, movable, unscaled)
         for operation in trace.operations:
             flow._visit(operation, rules)
         for output in trace.outputs:
@@ -75,6 +94,14 @@ class Flow:
         found = self._found[value.name]
         return found if found and isinstance(found[0], list) else [found]  # type: ignore[list-item]
 
+    def is_read(self, operation: Operation, output: int) -> bool:
+        """Whether anything reads that output of an operation that has several."""
+        return (operation.name, output) in self._items
+
+    def is_zero(self, value: Value) -> bool:
+        """Whether a value is made to be zero everywhere, and so is the same in any order and at any scale."""
+        return value.source == "operation" and value.name in self._zeros
+
     def whole(self, value: Value) -> Piece | None:
         """The piece of a tensor that one operation alone reads, so that it may be cut; `None` for any other value."""
         pieces = self.pieces.get(value.name, []) if value.source == "tensor" else []
@@ -104,7 +131,7 @@ class Flow:
         rule = rules.get(operation.kind)
         found = rule(self, operation) if rule is not None and not _is_dynamic(operation) else None
         if found is None:
-            self.not_understood.append(operation.target)
+            self.not_understood.append(operation)
             for value in operation.values:
                 self.freeze(value)
             frozen = [ax.frozen(shape) for shape in operation.shapes]

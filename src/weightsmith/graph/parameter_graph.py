@@ -10,11 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from weightsmith.errors import BadInput
+from weightsmith.graph.borrowing import SEED
+from weightsmith.graph.einsum import Equation
 from weightsmith.graph.flow import Flow
 from weightsmith.graph.groups import Group, groups_along, permutation_groups, scale_groups
 from weightsmith.graph.nodes import Operation, TensorNode, Value
+from weightsmith.graph.proving import proved
 from weightsmith.graph.rules import RULES
-from weightsmith.graph.tracing import Trace, trace
+from weightsmith.graph.trace import Trace, TracedBy
+from weightsmith.graph.tracing import trace
 from weightsmith.graph.vocabulary import ROW_MAJOR, UNKNOWN, unit_and_input_axes
 from weightsmith.layout import Layout
 
@@ -28,7 +32,10 @@ class ParameterGraph:
     `tensors`: every floating tensor of the state dict, in its order. `permutations`: groups of units whose order is
     free; `scales`: groups of units whose positive scales are free; both in the order of the operations, and such that
     any element of any group leaves the function in evaluation mode as it was, to float rounding. `not_understood`: the
-    operations (PyTorch's names) about which nothing is known; whatever touches them is in no group.
+    operations (PyTorch's names) about which nothing is known; whatever touches them is in no group. `traced_by`:
+    `export`, which holds for any input, or `autograd`, a walk along the path that one example takes: the groups were
+    seen to leave its outputs as they are, and nothing is known of other paths. `opaque`: the names of the operations
+    that are not understood.
     """
 
     layout: Layout
@@ -39,23 +46,29 @@ class ParameterGraph:
     permutations: tuple[Group, ...]
     scales: tuple[Group, ...]
     not_understood: tuple[str, ...]
+    traced_by: TracedBy = "export"
+    opaque: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, module: nn.Module, input_shape: Sequence[int]) -> ParameterGraph:
+    def of(cls, module: nn.Module, input_shape: Sequence[int], by: TracedBy | None = None) -> ParameterGraph:
         """The graph of a module of one floating input `[batch, *input_shape]`.
 
-        The module is traced in evaluation mode and left as it was. Raises `NotExportable` (a `BadInput`), naming the
-        reason, when its operations cannot be written down ahead of running it.
+        The module is exported in evaluation mode, or else run on a random example and its autograd graph walked (`by`
+        asks for one of the two), and left as it was. Raises `NotExportable` (a `BadInput`), naming why both failed.
         """
         like = next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
-        return cls.traced(module, torch.zeros(EXAMPLES, *input_shape, dtype=like.dtype, device=like.device))
+        example = torch.randn(EXAMPLES, *input_shape, generator=torch.Generator().manual_seed(SEED))
+        return cls.traced(module, example.to(like), by=by)
 
     @classmethod
-    def traced(cls, module: nn.Module, *inputs: Tensor) -> ParameterGraph:
+    def traced(cls, module: nn.Module, *inputs: Tensor, by: TracedBy | None = None) -> ParameterGraph:
         """The same from example inputs, for a module of several inputs or of integer ones; give two of each."""
-        layout, found = Layout.of(module), trace(module, inputs)
-        flow = Flow.through(found, _movable(layout, found), RULES)
-        groups = permutation_groups(flow, found.names)
+        layout, found = Layout.of(module), trace(module, inputs, by)
+        buffers = frozenset(spec.name for spec in layout.floating if spec.role == "buffer")
+        flow = Flow.through(found, _movable(layout, found), RULES, unscaled=buffers)
+        groups, scales = permutation_groups(flow, found.names), scale_groups(flow, found.names)
+        if found.by == "autograd":
+            groups, scales = proved(module, inputs, groups, scales)
         return cls(
             layout,
             found.inputs,
@@ -63,8 +76,10 @@ class ParameterGraph:
             found.outputs,
             _nodes(layout, found, groups),
             groups,
-            scale_groups(flow, found.names),
-            tuple(dict.fromkeys(flow.not_understood)),
+            scales,
+            tuple(dict.fromkeys(operation.target for operation in flow.not_understood)),
+            found.by,
+            frozenset(operation.name for operation in flow.not_understood),
         )
 
     @cached_property
@@ -106,16 +121,31 @@ class ParameterGraph:
         return not any(mine & set(other.parameters.values()) for other in self.operations if other is not operation)
 
 
+def _axes(operation: Operation, slot: str, rank: int) -> tuple[int | None, int | None]:
+    """The unit and input axes of a tensor of that rank in that argument."""
+    if operation.kind != "einsum":
+        return unit_and_input_axes(operation.kind, slot, rank)
+    ranks = [len(value.shape) for value in operation.arguments["tensors"]]
+    operand = int(slot.split("[")[1].rstrip("]"))
+    return Equation.of(operation.arguments["equation"], ranks).unit_and_input_axes(operand)
+
+
 def _movable(layout: Layout, found: Trace) -> dict[str, tuple[int, ...]]:
-    """Shapes of the tensors that take part: learned ones and running statistics, in the order of the operations."""
+    """Shapes of the tensors that take part, in the order of the operations: learned ones, and those buffers that follow
+    learned units: running statistics, and the singular vectors of a spectral norm.
+    """
     specs = {spec.name: spec for spec in layout.floating}
     result = {}
     for operation in found.operations:
         for slot, name in operation.parameters.items():
             spec = specs.get(name)
-            if spec is not None and (spec.role != "buffer" or slot.startswith("running_")):
+            if spec is not None and (spec.role != "buffer" or slot.startswith("running_") or _is_singular(name)):
                 result[name] = spec.shape
     return result
+
+
+def _is_singular(name: str) -> bool:
+    return name.endswith(("._u", "._v", "weight_u", "weight_v"))
 
 
 def _nodes(layout: Layout, found: Trace, groups: tuple[Group, ...]) -> dict[str, TensorNode]:
@@ -136,7 +166,7 @@ def _nodes(layout: Layout, found: Trace, groups: tuple[Group, ...]) -> dict[str,
 def _used(node: TensorNode, order: int, operation: Operation, slot: str, groups: tuple[Group, ...]) -> TensorNode:
     """The node of a tensor that an operation reads."""
     known = operation.kind != UNKNOWN
-    unit, read = unit_and_input_axes(operation.kind, slot, len(node.shape)) if known else (None, None)
+    unit, read = _axes(operation, slot, len(node.shape)) if known else (None, None)
     return replace(
         node,
         slot=slot,

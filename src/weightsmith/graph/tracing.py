@@ -1,175 +1,44 @@
-"""Tracing: the operations of a module as `torch.export` writes them, in evaluation mode, the module left as it was."""
+"""Tracing: what a module does, as `torch.export` writes it or, where it cannot, as one run shows it."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
-import torch
-from torch import Tensor, fx, nn
-from torch.export.graph_signature import InputKind
+from torch import Tensor, nn
 
-from weightsmith.errors import BadInput
-from weightsmith.graph.nodes import Operation, Value
-from weightsmith.graph.vocabulary import KIND_OF, UNKNOWN
+from weightsmith.graph.exporting import export
+from weightsmith.graph.trace import NotExportable, Trace, TracedBy
+from weightsmith.graph.walking import walk
 
-_VIEWS = frozenset({"reshape", "transpose", "expand", "select", "slice", "split", "unbind", "item"})
+_WAYS: dict[TracedBy, Callable[[nn.Module, tuple[Tensor, ...]], Trace]] = {"export": export, "autograd": walk}
+_DID = {"export": "export", "autograd": "a run on an example"}
 
 
-class NotExportable(BadInput):
-    """A module's operations cannot be written down ahead of running it, as with branches that depend on data."""
+def trace(module: nn.Module, inputs: tuple[Tensor, ...], by: TracedBy | None = None) -> Trace:
+    """The operations of `module` for inputs of these shapes, exported, or else walked; `by` asks for one of the two.
 
-
-@dataclass(frozen=True)
-class Trace:
-    """The operations in order, the inputs and outputs, and every state-dict name of each tensor (more when tied)."""
-
-    inputs: tuple[Value, ...]
-    operations: tuple[Operation, ...]
-    outputs: tuple[Value, ...]
-    names: Mapping[str, tuple[str, ...]]
-
-
-def trace(module: nn.Module, inputs: tuple[Tensor, ...]) -> Trace:
-    """Write down what `module` does with inputs of these shapes. Raises `NotExportable`, naming the reason."""
-    names = _tied_names(module)
-    try:
-        with _left_as_it_was(module), _quiet(), torch.no_grad():
-            program = torch.export.export(module, inputs, strict=False)
-            if _overwrites_what_is_read_again(program.graph):
-                program = program.run_decompositions({})
-    except Exception as error:  # torch.export documents no common base of what it raises
-        reason = str(error).strip().split("\n")[0] or "no reason given"
-        raise NotExportable(
-            f"the operations of {type(module).__name__} cannot be traced: {type(error).__name__}: {reason}",
-            "make its forward free of branches and shapes that depend on data, and check the input shape",
-        ) from error
-    return _Reader(program, names).trace()
-
-
-def _tied_names(module: nn.Module) -> dict[str, tuple[str, ...]]:
-    """First name of each tensor to all its names: tensors are the same when they are one object."""
-    groups: dict[int, list[str]] = {}
-    for name, value in module.state_dict(keep_vars=True).items():
-        groups.setdefault(id(value), []).append(name)
-    return {names[0]: tuple(names) for names in groups.values()}
-
-
-@contextlib.contextmanager
-def _left_as_it_was(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; training flags and random state as before afterwards."""
-    flags = [(child, child.training) for child in module.modules()]
-    with torch.random.fork_rng(devices=[]):
+    Raises `NotExportable`, naming why each way failed.
+    """
+    reasons, last = [], None
+    for way in (by,) if by is not None else _WAYS:
         try:
-            module.eval()
-            yield
-        finally:
-            for child, flag in flags:
-                child.training = flag
+            return _WAYS[way](module, inputs)
+        except Exception as error:  # neither torch.export nor modules have a common base of what they raise
+            reasons.append(f"{_DID[way]}: {type(error).__name__}: {_first_line(error)}")
+            last = error
+    shapes = ", ".join(str(list(x.shape)) for x in inputs)
+    raise NotExportable(
+        f"the operations of {type(module).__name__} cannot be traced for inputs {shapes}: {'; '.join(reasons)}",
+        _REMEDIES[by],
+    ) from last
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Export warns and logs of matters of its own; what concerns a user is in the error."""
-    before = logging.root.manager.disable
-    try:
-        logging.disable(logging.CRITICAL)
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+_REMEDIES = {
+    None: "check the input shape, and that the module runs in evaluation mode and its output has gradients",
+    "export": "make its forward free of branches and shapes that depend on data, and check the input shape",
+    "autograd": "check the input shape, and that the module runs in evaluation mode and its output has gradients",
+}
 
 
-def _overwrites_what_is_read_again(graph: fx.Graph) -> bool:
-    """Whether an operation changes its argument in place while another still reads that, or a view of it."""
-    for node in graph.nodes:
-        if node.op == "call_function" and _target(node) != _target(node).removesuffix("_"):
-            changed = node.args[0]
-            if len(changed.users) > 1 or _kind(changed) in _VIEWS:
-                return True
-    return False
-
-
-def _target(node: fx.Node) -> str:
-    packet = getattr(node.target, "overloadpacket", node.target)
-    return getattr(packet, "__name__", str(packet))
-
-
-def _kind(node: fx.Node) -> str:
-    return KIND_OF.get(_target(node).removesuffix("_"), UNKNOWN)
-
-
-class _Reader:
-    """Turns one exported program into a `Trace`."""
-
-    def __init__(self, program: Any, names: Mapping[str, tuple[str, ...]]) -> None:
-        self._graph: fx.Graph = program.graph
-        self._names = names
-        self._first = {name: first for first, tied in names.items() for name in tied}
-        self._specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
-        self._values: dict[fx.Node, Value] = {}
-        self._depths: dict[str, int] = {}
-
-    def trace(self) -> Trace:
-        inputs, operations = [], []
-        outputs: tuple[Value, ...] = ()
-        for node in self._graph.nodes:
-            if node.op == "placeholder":
-                self._values[node] = self._placeholder(node)
-                if self._values[node].source == "input":
-                    inputs.append(self._values[node])
-            elif node.op == "output":
-                outputs = tuple(self._values[value] for value in node.all_input_nodes)
-            else:
-                operations.append(self._operation(node))
-        return Trace(tuple(inputs), tuple(operations), outputs, self._names)
-
-    def _placeholder(self, node: fx.Node) -> Value:
-        spec, shape = self._specs[node.name], _shapes(node)[0]
-        if spec.kind == InputKind.USER_INPUT:
-            return Value(node.name, "input", shape)
-        if spec.target in self._first:
-            return Value(self._first[spec.target], "tensor", shape)
-        return Value(node.name, "constant", shape)
-
-    def _operation(self, node: fx.Node) -> Operation:
-        arguments = {name: self._argument(value) for name, value in _named_arguments(node).items()}
-        shapes, target = _shapes(node), _target(node).removesuffix("_")
-        found = Operation(node.name, _kind(node), target, arguments, shapes, 0)
-        depth = max((self._depths.get(value.name, 0) for value in found.inputs), default=0) + bool(found.parameters)
-        self._depths[node.name] = depth
-        self._values[node] = Value(node.name, "operation", shapes[0] if len(shapes) == 1 else ())
-        return Operation(node.name, found.kind, target, arguments, shapes, depth)
-
-    def _argument(self, argument: Any) -> Any:
-        if isinstance(argument, fx.Node):
-            return self._values[argument]
-        if isinstance(argument, list | tuple):
-            return tuple(self._argument(part) for part in argument)
-        return argument
-
-
-def _named_arguments(node: fx.Node) -> dict[str, Any]:
-    schema = getattr(node.target, "_schema", None)
-    if schema is None:
-        return {f"argument{i}": value for i, value in enumerate(node.args)} | dict(node.kwargs)
-    found = {}
-    for i, argument in enumerate(schema.arguments):
-        default = argument.default_value if argument.has_default_value() else None
-        found[argument.name] = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name, default)
-    return found
-
-
-def _shapes(node: fx.Node) -> tuple[tuple[int, ...], ...]:
-    found = node.meta.get("val")
-    parts = found if isinstance(found, list | tuple) else [found]
-    return tuple(
-        tuple(size if isinstance(size, int) else -1 for size in part.shape) if isinstance(part, Tensor) else ()
-        for part in parts
-    )
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or "no reason given"

@@ -42,6 +42,12 @@ class AxisPlan:
     fixed: Tensor | None
     grid: Grid | None
 
+    @property
+    def size(self) -> int:
+        """How many indices there are in a block; an axis that says nothing has one."""
+        indexed = next(iter(self.units), self.fixed)
+        return 1 if indexed is None else indexed.shape[1]
+
 
 @dataclass(frozen=True)
 class TensorPlan:
@@ -74,6 +80,23 @@ class Reading:
     units: Tensor
     tensors: Tensor
     nobody: Tensor | None
+
+
+@dataclass(frozen=True)
+class Mention:
+    """Where one axis of a tensor runs over one of its groups of units.
+
+    `inside`: which of the indices (all blocks, end to end) are units, `None` for all; `units`: theirs. `entries`
+    float32 `[unit]`: over how many numbers of the tensor each is met. `spaces`: of these units; `others`: the spaces
+    of all other units that the tensor's axes run over.
+    """
+
+    key: Key
+    inside: Tensor | None
+    units: Tensor
+    entries: Tensor
+    spaces: frozenset[int]
+    others: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -121,6 +144,19 @@ class Blueprint:
         return _Drafter(graph).blueprint()
 
     @cached_property
+    def place_in_space(self) -> Tensor:
+        """The number of each unit among those of its space, `[unit]`."""
+        return _ranks(self.space_of)
+
+    @cached_property
+    def place_of_group(self) -> Tensor:
+        """The number of each group among those of its space, `[group]`."""
+        groups = int(self.group_of.max()) + 1 if len(self.group_of) else 0
+        space = torch.zeros(groups, dtype=torch.long, device=self.group_of.device)
+        space[self.group_of] = self.space_of
+        return _ranks(space)
+
+    @cached_property
     def scales(self) -> Tensor:
         """Root mean squares of tensors at a gain of one: by fan-in for what multiplies, small for what is added."""
         return torch.tensor([plan.scale for plan in self.tensors]).to(self.space_of.device)
@@ -143,6 +179,22 @@ class Blueprint:
                 if axis.grid is not None:
                     found.setdefault(axis.grid, []).append((number, i, 0))
         return found
+
+    @cached_property
+    def mentions(self) -> tuple[Mention, ...]:
+        """Every mention of units, tensor by tensor."""
+        found = []
+        for number, plan in enumerate(self.tensors):
+            axes = [(i, j, index.flatten()) for i, axis in enumerate(plan.axes) for j, index in enumerate(axis.units)]
+            spaces = [frozenset(self.space_of[index[index >= 0]].tolist()) for *_, index in axes]
+            for place, (i, j, index) in enumerate(axes):
+                inside = index >= 0
+                each = math.prod(plan.shape) / (plan.blocks * plan.axes[i].size)
+                entries = each * torch.bincount(index[inside], minlength=self.units).float()
+                others = frozenset().union(*spaces[:place], *spaces[place + 1 :])
+                mask = None if bool(inside.all()) else inside
+                found.append(Mention((number, i, j), mask, index[inside], entries, spaces[place], others))
+        return tuple(found)
 
     def _reading(self, side: int) -> Reading:
         entries = [
@@ -308,11 +360,15 @@ def _rank_among_equals(layers: Sequence[Tensor], size: int) -> Tensor:
     """For each index how many before it have the same units: what tells apart those that the units do not."""
     if not layers:
         return torch.arange(size)
-    keys = torch.stack(list(layers), 1)
-    _, group = torch.unique(keys, dim=0, return_inverse=True)
-    order = torch.argsort(group, stable=True)
-    counts = torch.bincount(group)
+    _, labels = torch.unique(torch.stack(list(layers), 1), dim=0, return_inverse=True)
+    return _ranks(labels)
+
+
+def _ranks(labels: Tensor) -> Tensor:
+    """For each entry how many before it have the same label."""
+    order = torch.argsort(labels, stable=True)
+    counts = torch.bincount(labels)
     starts = torch.cumsum(counts, 0) - counts
-    rank = torch.empty(size, dtype=torch.long)
-    rank[order] = torch.arange(size) - starts.repeat_interleave(counts)
-    return rank
+    ranks = torch.empty_like(labels)
+    ranks[order] = torch.arange(len(labels), device=labels.device) - starts.repeat_interleave(counts)
+    return ranks

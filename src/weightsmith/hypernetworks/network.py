@@ -15,11 +15,17 @@ from weightsmith.hypernetworks.blueprint import GRID_KINDS, SIDES, AxisPlan, Blu
 from weightsmith.hypernetworks.context import FEATURES
 
 _SMALL = 1e-12
+TABLE = 2048  # rows of codes that are the same for all networks: half for units of a layer, half for its groups
 
 
 @dataclass(frozen=True)
 class HypernetworkSizes:
-    """`noise`: numbers drawn a unit; `dim` of codes; `rank` of generated tensors; `depth`, `heads` of attention."""
+    """`noise`: numbers drawn a unit; `dim` of codes; `rank` of generated tensors; `depth`, `heads` of attention.
+
+    `group_share`: of the noise, common to the units of a group; `fixed_share`: of its variance, the same for all
+    networks (see `draw`). The rest takes parts away, to see what they are for: `attention` among tokens; `standardised`
+    codes of units, over the units of a layer; `modulated` tensors, each of which reads codes in its own way.
+    """
 
     noise: int = 64
     dim: int = 128
@@ -27,6 +33,10 @@ class HypernetworkSizes:
     depth: int = 4
     heads: int = 4
     group_share: float = 0.3
+    fixed_share: float = 0.0
+    attention: bool = True
+    standardised: bool = True
+    modulated: bool = True
 
 
 class Hypernetwork(nn.Module):
@@ -43,11 +53,12 @@ class Hypernetwork(nn.Module):
         dim = sizes.dim
         self.read = nn.Sequential(nn.Linear(FEATURES, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.place = nn.Linear(2 * dim + 1, dim)
+        self.register_buffer("table", torch.randn(TABLE, sizes.noise, generator=torch.Generator().manual_seed(5)))
         self.noise = nn.Linear(sizes.noise, dim, bias=False)
         self.enter = nn.Linear(dim, 2 * dim)
-        self.blocks = nn.ModuleList(_Block(dim, sizes.heads) for _ in range(sizes.depth))
+        self.blocks = nn.ModuleList(Block(dim, sizes.heads, sizes.attention) for _ in range(sizes.depth))
         self.leave = nn.LayerNorm(dim)
-        self.pairs = _Pairs(dim, sizes.rank)
+        self.pairs = Pairs(dim, sizes.rank, sizes.modulated)
 
     @property
     def device(self) -> torch.device:
@@ -55,15 +66,23 @@ class Hypernetwork(nn.Module):
         return self.noise.weight.device
 
     def draw(self, blueprint: Blueprint, rng: torch.Generator) -> Float[Tensor, "unit noise"]:
-        """Standard normal noise for every unit; part of it is shared by the units of a group, so that they are told.
+        """Noise for every unit; part of it is shared by the units of a group, so that they are told apart.
 
-        It is drawn on the CPU, so that it is the same on every device, and lies where the hypernetwork does.
+        A share of its variance is that of a table which is the same for all networks: with all of it, networks of one
+        architecture are the same; with none, they have nothing in common. It is drawn on the CPU, so that it is the
+        same on every device, and lies where the hypernetwork does.
         """
-        own = torch.randn(blueprint.units, self.sizes.noise, generator=rng)
-        groups = int(blueprint.group_of.max()) + 1 if blueprint.units else 0
-        shared = torch.randn(groups, self.sizes.noise, generator=rng)[blueprint.group_of.cpu()]
+        on_cpu = blueprint.on(torch.device("cpu"))
+        units = self._mixed(on_cpu.place_in_space, 0, rng)
+        groups = self._mixed(on_cpu.place_of_group, TABLE // 2, rng)[on_cpu.group_of]
         share = self.sizes.group_share
-        return (math.sqrt(1 - share) * own + math.sqrt(share) * shared).to(self.device)
+        return (math.sqrt(1 - share) * units + math.sqrt(share) * groups).to(self.device)
+
+    def _mixed(self, places: Tensor, first: int, rng: torch.Generator) -> Tensor:
+        """Noise `[place, noise]` of which a share is the table's, in rows from `first` on."""
+        fixed, own = self.sizes.fixed_share, torch.randn(len(places), self.sizes.noise, generator=rng)
+        rows = self.table.cpu()[first + places % (TABLE // 2)].float()
+        return math.sqrt(fixed) * rows + math.sqrt(1 - fixed) * own
 
     def forward(self, blueprint: Blueprint, noise: Float[Tensor, "unit noise"]) -> dict[str, Tensor]:
         """The tensors of the blueprint by name. `noise` need not be normal: it is centred and scaled a layer."""
@@ -71,11 +90,17 @@ class Hypernetwork(nn.Module):
         units, tensors = self.codes(blueprint, noise)
         return self.pairs(blueprint, units, tensors)
 
-    def codes(self, blueprint: Blueprint, noise: Float[Tensor, "unit noise"]) -> tuple[Tensor, Tensor]:
-        """The code of every unit and of every tensor, `[unit, dim]` and `[tensor, dim]`."""
+    def codes(
+        self, blueprint: Blueprint, noise: Float[Tensor, "unit noise"], told: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The code of every unit and of every tensor, `[unit, dim]` and `[tensor, dim]`.
+
+        `told` `[tensor, dim]`: what else is known of each tensor, added to what the blueprint says.
+        """
         blueprint = blueprint.on(self.device)
-        layers = _Layers(blueprint)
+        layers = Layers(blueprint)
         tensors = self.read(blueprint.features)
+        tensors = tensors if told is None else tensors + told
         size = layers.counts.log2()[:, None] / 4 - 1.5
         places = self.place(torch.cat([blueprint.writes @ tensors, blueprint.reads @ tensors, size], 1))
         scale, shift = self.enter(places).chunk(2, -1)
@@ -86,10 +111,11 @@ class Hypernetwork(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, known)
         tokens = self.leave(tokens)
-        return layers.standardised(tokens[: blueprint.units].float()), tokens[blueprint.units :]
+        units = tokens[: blueprint.units].float()
+        return layers.standardised(units) if self.sizes.standardised else units, tokens[blueprint.units :]
 
 
-class _Layers:
+class Layers:
     """Means over the units of each space."""
 
     def __init__(self, blueprint: Blueprint) -> None:
@@ -107,48 +133,62 @@ class _Layers:
         return centred * torch.rsqrt(self.means(centred.square()) + 1e-4)
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Attention among all tokens and a perceptron on each, both behind a norm modulated by what is known of a token."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, attention: bool = True) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads = heads if attention else 0
         self.modulation = nn.Linear(dim, 4 * dim)
         self.norm1 = nn.LayerNorm(dim, elementwise_affine=False)
         self.norm2 = nn.LayerNorm(dim, elementwise_affine=False)
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
+        if attention:
+            self.qkv = nn.Linear(dim, 3 * dim)
+            self.out = nn.Linear(dim, dim)
         self.up, self.down = nn.Linear(dim, 2 * dim), nn.Linear(2 * dim, dim)
 
     def forward(self, tokens: Tensor, known: Tensor) -> Tensor:
         scale1, shift1, scale2, shift2 = self.modulation(F.silu(known)).chunk(4, -1)
-        x = self.norm1(tokens) * (1 + scale1) + shift1
-        q, k, v = self.qkv(x).reshape(len(x), 3, self.heads, -1).permute(1, 2, 0, 3)[:, None].unbind(0)
-        mixed = F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).reshape(len(x), -1)  # (N, H D)
-        tokens = tokens + self.out(mixed)
+        if self.heads:
+            x = self.norm1(tokens) * (1 + scale1) + shift1
+            q, k, v = self.qkv(x).reshape(len(x), 3, self.heads, -1).permute(1, 2, 0, 3)[:, None].unbind(0)
+            mixed = F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).reshape(len(x), -1)  # (N, H D)
+            tokens = tokens + self.out(mixed)
         x = self.norm2(tokens) * (1 + scale2) + shift2
         y: Tensor = tokens + self.down(F.gelu(self.up(x)))
         return y
 
 
-class _Pairs(nn.Module):
+class _Zero(nn.Module):
+    """Zeros in the place of a linear layer."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_zeros(*x.shape[:-1], self.outputs)
+
+
+class Pairs(nn.Module):
     """Tensors from codes: each entry a sum over ranks of products of one factor an axis."""
 
-    def __init__(self, dim: int, rank: int) -> None:
+    def __init__(self, dim: int, rank: int, modulated: bool = True) -> None:
         super().__init__()
         self.sides = nn.Parameter(torch.randn(SIDES, dim, rank) / math.sqrt(dim))
         grids = torch.stack([amplitudes(kind) for kind in GRID_KINDS])
         self.grids = nn.Parameter(grids[:, :, None] * torch.randn(len(GRID_KINDS), COLUMNS, rank))
-        self.modulate_units = nn.Linear(dim, SIDES * dim)
-        self.modulate_grid = nn.Linear(dim, COLUMNS)
-        self.modulate_ranks = nn.Linear(dim, rank)
+        linear = nn.Linear if modulated else _Zero
+        self.modulate_units = linear(dim, SIDES * dim)
+        self.modulate_grid = linear(dim, COLUMNS)
+        self.modulate_ranks = linear(dim, rank)
         self.gain = nn.Linear(dim, 1)
         for layer in (self.modulate_grid, self.gain):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[str, Tensor]:
-        rows, grids = self._unit_factors(blueprint, units, tensors), self._grid_factors(blueprint, tensors)
+        rows, grids = self.unit_factors(blueprint, units, tensors), self.grid_factors(blueprint, tensors)
         ranks = 1 + self.modulate_ranks(tensors)
         scales = torch.exp(self.gain(tensors)[:, 0].float()) * blueprint.scales
         found = self._vectors(blueprint, rows, ranks, scales)
@@ -163,7 +203,7 @@ class _Pairs(nn.Module):
             for name in plan.names
         }
 
-    def _unit_factors(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[Key, Tensor]:
+    def unit_factors(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[Key, Tensor]:
         """Factors of units along all axes, in one product a side: by tensor, axis and which of its groups."""
         found: dict[Key, Tensor] = {}
         modulation = 1 + self.modulate_units(tensors).unflatten(-1, (SIDES, -1))  # (T, 2, D)
@@ -175,7 +215,7 @@ class _Pairs(nn.Module):
                 found |= dict(zip(reading.keys, values.split(reading.lengths), strict=True))
         return found
 
-    def _grid_factors(self, blueprint: Blueprint, tensors: Tensor) -> dict[Key, Tensor]:
+    def grid_factors(self, blueprint: Blueprint, tensors: Tensor) -> dict[Key, Tensor]:
         """Factors of fixed places, for all axes on the same grid at once."""
         found: dict[Key, Tensor] = {}
         columns = 1 + self.modulate_grid(tensors)

@@ -1,40 +1,17 @@
-"""The options of each registered codec, generator and architecture: one small typed model a name."""
+"""The options of each registered codec and generator, and where those of architectures are: a typed model a name."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
-from weightsmith.settings.scalars import Integer, Number, Truth, read_optional, read_text
+from weightsmith.settings import architecture_options as architectures
+from weightsmith.settings.closed import Optional, Options, Width
+from weightsmith.settings.scalars import Integer, Number, Truth, read_text
 
-Width = Annotated[Integer, Field(ge=1, le=2**24)]
-Optional = BeforeValidator(read_optional)
 RoleName = Annotated[Literal["weight", "bias", "norm", "buffer"], BeforeValidator(read_text)]
 Standardise = Annotated[Literal["none", "tensor", "position"], BeforeValidator(read_text)]
-
-
-class Options(BaseModel):
-    """Strict, closed and frozen: an unknown key or another type is an error."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class TargetCnnOptions(Options):
-    """Two 3x3 convolutions, each with ReLU and 2x2 max pooling, then two linear layers."""
-
-    channels1: Width = Field(default=32, description="Output channels of the first convolution.")
-    channels2: Width = Field(default=64, description="Output channels of the second convolution.")
-    hidden: Width = Field(default=128, description="Units of the hidden linear layer.")
-
-
-class MlpOptions(Options):
-    """Linear layers with an activation between them."""
-
-    hidden: list[Width] = Field(default=[32, 32], description="Units of each hidden layer, first to last.")
-    activation: Annotated[Literal["relu", "gelu", "tanh", "silu"], BeforeValidator(read_text)] = Field(
-        default="relu", description="The function after each hidden layer."
-    )
 
 
 class CodecOptions(Options):
@@ -187,10 +164,24 @@ class UniversalOptions(Options):
     )
     depth: Annotated[Integer, Field(ge=1, le=256)] = Field(default=4, description="Layers of attention among units.")
     heads: Annotated[Integer, Field(ge=1, le=256)] = Field(default=4, description="Heads of that attention.")
+    group_share: Portion = Field(default=0.3, description="Share of the noise that is common to the units of a group.")
+    fixed_share: Portion = Field(
+        default=0.0,
+        description="Share of the noise that is the same for all networks: more of it, better and more alike ones.",
+    )
 
 
 OPTIONS: dict[str, dict[str, type[Options]]] = {
-    "architecture": {"target_cnn": TargetCnnOptions, "mlp": MlpOptions},
+    "architecture": {
+        "target_cnn": architectures.TargetCnnOptions,
+        "mlp": architectures.MlpOptions,
+        "cnn": architectures.CnnOptions,
+        "residual": architectures.ResidualOptions,
+        "separable": architectures.SeparableOptions,
+        "vit": architectures.VitOptions,
+        "mixer": architectures.MixerOptions,
+        "axial": architectures.AxialOptions,
+    },
     "codec": {
         "flat": FlatOptions,
         "span": SpanOptions,

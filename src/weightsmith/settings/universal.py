@@ -27,6 +27,10 @@ class HypernetworkConfig(_Closed):
     depth: Few
     heads: Few
     group_share: float = Field(ge=0, le=1)
+    attention: bool
+    standardised: bool
+    modulated: bool
+    fixed_share: float = Field(ge=0, le=1)
 
 
 class GeneratorConfig(_Closed):

@@ -37,12 +37,16 @@ class Symmetry:
 
     @classmethod
     def of(cls, module: nn.Module, input_shape: Sequence[int]) -> Symmetry:
-        """The symmetries of a module of one input `[batch, *input_shape]`. Raises `NotExportable` (a `BadInput`)."""
-        return cls.of_graph(ParameterGraph.of(module, input_shape))
+        """The symmetries of a module of one input `[batch, *input_shape]`, which hold for any input.
+
+        So a module must be exportable: what one example shows of a module with branches may not hold for another.
+        Raises `NotExportable` (a `BadInput`).
+        """
+        return cls.of_graph(ParameterGraph.of(module, input_shape, by="export"))
 
     @classmethod
     def of_graph(cls, graph: ParameterGraph) -> Symmetry:
-        """The symmetries that a parameter graph shows."""
+        """The symmetries that a parameter graph shows; those of a walked one hold on the path that was walked."""
         layers = [operation.parameters for operation in graph.input_layers]
         first = tuple((layer["weight"], layer["bias"]) for layer in layers if {"weight", "bias"} <= layer.keys())
         return cls(graph.layout, graph.permutations, graph.scales, first, graph.not_understood)

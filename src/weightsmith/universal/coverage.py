@@ -76,7 +76,8 @@ class Coverage:
             if operation.kind == "activation" and operation.target not in self.extent.activations:
                 activations.setdefault(operation.target)
             elif operation.kind not in self.extent.operations and counts_as_seen(graph, operation):
-                kinds.setdefault(operation.kind, {}).update(dict.fromkeys(operation.parameters.values()))
+                learned = [tensor for tensor in operation.parameters.values() if _is_learned(graph, tensor)]
+                kinds.setdefault(operation.kind, {}).update(dict.fromkeys(learned))
         for kind, tensors in kinds.items():
             yield Excess(f"operation {kind!r}", "none", tuple(tensors))
         if activations:
@@ -126,6 +127,10 @@ class Coverage:
         extent |= {key: None if document[key] is None else _ordered(document[key]) for key in _RANGES}
         images = {key: document[key] for key in ("dataset", "image_size", "classes")}
         return cls(**images, input_shape=tuple(document["input_shape"]), extent=Extent(**extent))
+
+
+def _is_learned(graph: ParameterGraph, tensor: str) -> bool:
+    return tensor in graph.tensors and graph.tensors[tensor].role != "buffer"
 
 
 def _ordered(span: Sequence[int]) -> Range:

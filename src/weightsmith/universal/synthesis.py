@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from weightsmith.datasets import Split
+from weightsmith.ensemble import Evaluation, evaluate
+from weightsmith.errors import BadInput
 from weightsmith.layout import Layout, Weights
 from weightsmith.reporter import counted
 from weightsmith.universal.reading import Reading
@@ -30,11 +35,21 @@ class Synthesis:
     recalibrated: bool
     warnings: tuple[str, ...]
 
-    def weights(self, states: Sequence[State] | None = None) -> Weights:
-        """The networks (or these states) as `Weights` on the CPU, of the layout of `reading.form`."""
-        chosen = self.networks if states is None else states
-        layout = Layout.of(self.reading.form)
-        return layout.flatten([{name: value.cpu() for name, value in state.items()} for state in chosen])
+    def evaluate(
+        self, split: Split, states: Sequence[State] | None = None, device: torch.device | str = "cpu"
+    ) -> list[Evaluation]:
+        """What the networks (or these states of them) do on images, in float32: not every module takes another type.
+
+        Raises `BadInput` where they cannot be run.
+        """
+        form, weights = widened(self.reading.form, self.networks if states is None else states, torch.float32)
+        try:
+            return evaluate(form, weights, split, device=device)
+        except Exception as error:  # anything may come out of a user's module
+            raise BadInput(
+                f"{self.reading.name} cannot be evaluated: {type(error).__name__}: {error}",
+                "build it on the CPU, in float32",
+            ) from error
 
     @property
     def lines(self) -> list[str]:
@@ -57,6 +72,14 @@ class Synthesis:
 
 
 _BUFFER = "it is a buffer"
+
+
+def widened(form: nn.Module, states: Sequence[State], dtype: torch.dtype) -> tuple[nn.Module, Weights]:
+    """A copy of `form` and networks of it, on the CPU and of that floating type, whatever theirs are."""
+    form = copy.deepcopy(form).to(dtype)
+    layout = Layout.of(form)
+    cast = [{spec.name: state[spec.name].cpu().to(spec.torch_dtype) for spec in layout.tensors} for state in states]
+    return form, layout.flatten(cast)
 
 
 def _listed(what: str, entries: Sequence[str]) -> list[str]:

@@ -80,7 +80,8 @@ class UniversalSynthesizer:
                 f"this synthesizer was trained for data set {self.covers.dataset!r}, not {dataset!r}",
                 f"ask for {self.covers.dataset}, or for a synthesizer that was trained for {dataset}",
             )
-        reading = Reading.of(module, self.covers, input_shape)
+        with torch.device("cpu"):  # whatever the user's default is
+            reading = Reading.of(module, self.covers, input_shape)
         if strict and reading.problems:
             raise BadInput(
                 f"{reading.name} is not what this synthesizer was trained for: {'; '.join(reading.problems)}",
@@ -95,7 +96,8 @@ class UniversalSynthesizer:
         cannot, a warning of the record says so. Raises `BadInput` for `n` below one.
         """
         require_count(n)
-        return write_networks(self.generator, self.covers, reading, n, seed, recalibrate)
+        with torch.device("cpu"):
+            return write_networks(self.generator, self.covers, reading, n, seed, recalibrate)
 
     def with_provenance(self, provenance: Mapping[str, Any]) -> UniversalSynthesizer:
         """The same generator with a statement of where it comes from (any JSON mapping)."""

@@ -17,7 +17,7 @@ from weightsmith.seeds import derive_seed
 from weightsmith.universal.borrowing import initialised, is_blank
 from weightsmith.universal.coverage import Coverage
 from weightsmith.universal.reading import Reading
-from weightsmith.universal.synthesis import State, Synthesis
+from weightsmith.universal.synthesis import State, Synthesis, widened
 
 
 def write_networks(
@@ -26,6 +26,10 @@ def write_networks(
     """`n` networks; see `UniversalSynthesizer.write`."""
     written = [_network(generator, reading, derive_seed(seed, "synthesis", i)) for i in range(n)]
     warnings = list(reading.problems)
+    if reading.graph.traced_by == "autograd":
+        warnings.append(
+            "its operations were read off one run on an example, since they depend on data: other paths are not known"
+        )
     if n > 1 and not reading.blueprint.units:
         warnings.append(
             "it has no hidden units that may change places, whose noise networks differ by: all are the same"
@@ -58,7 +62,7 @@ def _network(generator: UniversalGenerator, reading: Reading, seed: int) -> Stat
 
 def _cast(value: Tensor, like: Tensor, known: dict[int, Tensor]) -> Tensor:
     if id(value) not in known:
-        known[id(value)] = value.detach().to(like.dtype, copy=True).contiguous()
+        known[id(value)] = value.detach().to(like.device, like.dtype, copy=True).contiguous()
     return known[id(value)]
 
 
@@ -91,9 +95,7 @@ def _with_statistics(reading: Reading, covers: Coverage, states: Sequence[State]
 def _recalibrated(form: nn.Module, states: Sequence[State], train: Split) -> list[State]:
     """In single precision at least, whatever the types are."""
     wide = torch.float64 if Layout.of(form).dtype == torch.float64 else torch.float32
-    form = copy.deepcopy(form).to(wide)
-    layout = Layout.of(form)
-    weights = layout.flatten([{s.name: state[s.name].to(s.torch_dtype) for s in layout.tensors} for state in states])
+    form, weights = widened(form, states, wide)
     measured = recalibrated(form, weights, Split(train.images.to(wide), train.labels)).states()
     return [
         {name: value if _same(value, after[name]) else after[name].to(value.dtype) for name, value in state.items()}

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from weightsmith.graph.flow import Rule
-from weightsmith.graph.rules import arithmetic, learned, normalising, rearranging, sliding
+from weightsmith.graph.rules import arithmetic, contracting, learned, normalising, rearranging, recurrent, sliding
 
 RULES: Mapping[str, Rule] = {
     **arithmetic.RULES,
+    **contracting.RULES,
     **learned.RULES,
     **normalising.RULES,
     **rearranging.RULES,
+    **recurrent.RULES,
     **sliding.RULES,
 }

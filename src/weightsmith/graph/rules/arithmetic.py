@@ -12,6 +12,7 @@ from weightsmith.graph import spaces
 from weightsmith.graph.axes import Axes, Axis, Found
 from weightsmith.graph.flow import Flow, frozen_scales
 from weightsmith.graph.nodes import Operation, Value
+from weightsmith.graph.rules.contracting import matmul_of
 from weightsmith.graph.vocabulary import POSITIVELY_HOMOGENEOUS
 
 
@@ -28,11 +29,13 @@ def activation(flow: Flow, op: Operation) -> Found | None:
 
 
 def prelu(flow: Flow, op: Operation) -> Found | None:
-    """A ReLU whose slopes move with their channels and have no scale."""
+    """A ReLU whose slopes, one a channel or of the value's own rank, move with their channels and have no scale."""
     value, slopes = flow.axes(op.arguments["self"]), flow.axes(op.arguments["weight"])
-    spaces.freeze(slopes[0].scale)
-    if slopes[0].size > 1:
-        spaces.unify(slopes[0].units, value[1].units)
+    along = [value[min(1, len(value) - 1)]] if len(slopes) == 1 else value
+    for slope, axis in zip(slopes, along, strict=True):
+        spaces.freeze(slope.scale)
+        if slope.size > 1:
+            spaces.unify(slope.units, axis.units)
     return value
 
 
@@ -68,6 +71,26 @@ def multiplication(flow: Flow, op: Operation) -> Found | None:
     return frozen_scales(operands[0]) if 0 in op.options.values() else operands[0]
 
 
+def extremum(flow: Flow, op: Operation) -> Found | None:
+    """The larger or smaller of two values: as in a sum, both have the same units and scales."""
+    return addition(flow, op)
+
+
+def elementwise(flow: Flow, op: Operation) -> Found | None:
+    """Any function of values at one position: their units move together, and have no scale."""
+    first, *others = (flow.axes(value) for value in op.values)
+    for other in others:
+        first = _broadcast(first, other, _left, keeps_long=(False, False))
+    return frozen_scales(first)
+
+
+def linear_combination(flow: Flow, op: Operation) -> Found | None:
+    """`beta c + alpha a @ b`."""
+    slots = ("batch1", "batch2") if op.target == "baddbmm" else ("mat1", "mat2")
+    product = matmul_of(*(flow.axes(op.arguments[slot]) for slot in slots))
+    return product and _broadcast(flow.axes(op.arguments["self"]), product, _same, keeps_long=(False, False))
+
+
 def _same(one: Axis, other: Axis) -> Axis:
     ax.unify(one, other)
     return one
@@ -97,25 +120,28 @@ def _broadcast(one: Axes, other: Axes, meet: Callable[[Axis, Axis], Axis], keeps
 
 
 def reduction(flow: Flow, op: Operation) -> Found | None:
-    """Means, sums and extremes over axes do not ask for the order along them."""
+    """Means, sums, norms and extremes over axes do not ask for the order along them."""
     value = flow.axes(next(op.values))
-    if len(list(op.values)) > 1 or op.target == "var":
-        return None
+    if len(list(op.values)) > 1:
+        return extremum(flow, op) if op.target in ("max", "min") else None
     wanted = op.arguments.get("dim")
     dims = range(len(value)) if wanted in (None, ()) else (wanted if isinstance(wanted, tuple) else (wanted,))
     reduced = {dim % len(value) for dim in dims} if value else set()
     kept: Axes = []
     for i, axis in enumerate(value):
         if i not in reduced:
-            kept.append(axis)
+            kept.append(axis.unscaled if op.target in _INHOMOGENEOUS or op.arguments.get("ord") == 0 else axis)
         else:
             spaces.freeze(axis.scale)
             kept += ax.frozen([1]) if op.arguments.get("keepdim") else []
     if len(op.shapes) == 1:
         return kept
-    for axis in kept:  # positions of extremes came out, too: they say where in the order
-        ax.freeze(axis)
-    return [ax.frozen(shape) for shape in op.shapes]
+    if flow.is_read(op, 1):  # positions of extremes, which say where in the order
+        ax.freeze(*value)
+    return [kept, *(ax.frozen(shape) for shape in op.shapes[1:])]
+
+
+_INHOMOGENEOUS = frozenset({"var", "logsumexp"})
 
 
 def constant(flow: Flow, op: Operation) -> Found | None:
@@ -133,6 +159,9 @@ RULES = {
     "gated_linear_unit": gated_linear_unit,
     "softmax": softmax,
     "add": addition,
+    "extremum": extremum,
+    "elementwise": elementwise,
+    "linear_combination": linear_combination,
     "multiply": multiplication,
     "reduce": reduction,
     "constant": constant,

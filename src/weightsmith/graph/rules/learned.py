@@ -1,4 +1,4 @@
-"""Linear layers, products, embeddings, attention.
+"""Linear layers, embeddings, attention, weights of stated norm.
 
 In `y_o = sum_i W_oi x_i` the scales of `W` are those of `y` over those of `x`.
 """
@@ -6,7 +6,8 @@ In `y_o = sum_i W_oi x_i` the scales of `W` are those of `y` over those of `x`.
 from __future__ import annotations
 
 from weightsmith.graph import axes as ax
-from weightsmith.graph.axes import Found
+from weightsmith.graph import spaces
+from weightsmith.graph.axes import Axes, Axis, Found
 from weightsmith.graph.flow import Flow, frozen_scales
 from weightsmith.graph.nodes import Operation, Value
 
@@ -23,20 +24,6 @@ def linear(flow: Flow, op: Operation) -> Found | None:
     return [*others, weight[0]]
 
 
-def matmul(flow: Flow, op: Operation) -> Found | None:
-    """`[..., i, k] @ [..., k, j]` of equally many leading axes, or of none on the right."""
-    left, right = (flow.axes(value) for value in op.values)
-    if len(right) < 2 or len(left) < len(right) or (len(right) > 2 and len(left) != len(right)):
-        return None
-    leading = left[:-2]
-    if any(one.size != other.size for one, other in zip(leading, right[:-2], strict=False)):
-        return None
-    ax.contract(left[-1], right[-2])
-    for one, other in zip(leading, right[:-2], strict=False):
-        ax.unify(one, other.unscaled)
-    return [*leading, left[-2], right[-1]]
-
-
 def embedding(flow: Flow, op: Operation) -> Found | None:
     table = flow.axes(op.arguments["weight"])
     ax.freeze(table[0])
@@ -45,13 +32,16 @@ def embedding(flow: Flow, op: Operation) -> Found | None:
 
 def attention(flow: Flow, op: Operation) -> Found | None:
     """`softmax(q k^T) v`: queries' and keys' scales cancel, values' pass through."""
-    if op.arguments.get("attn_mask") is not None or op.arguments.get("enable_gqa"):
+    if op.arguments.get("enable_gqa"):
         return None
     query, key, value = (flow.axes(op.arguments[slot]) for slot in ("query", "key", "value"))
     if not len(query) == len(key) == len(value):
         return None
     ax.contract(query[-1], key[-1])
     ax.unify(key[-2].unscaled, value[-2].unscaled)
+    mask = op.arguments.get("attn_mask")
+    if isinstance(mask, Value):
+        _masked(flow.axes(mask), query, key)
     if op.arguments.get("is_causal"):
         ax.freeze(query[-2], key[-2])
     for one, *others in zip(query[:-2], key[:-2], value[:-2], strict=True):
@@ -60,4 +50,28 @@ def attention(flow: Flow, op: Operation) -> Found | None:
     return [*frozen_scales(query[:-1]), value[-1]]
 
 
-RULES = {"linear": linear, "matmul": matmul, "embedding": embedding, "attention": attention}
+def _masked(mask: Axes, query: Axes, key: Axes) -> None:
+    """What is added to the scores, `[..., query, key]`, moves with heads and positions, and has no scale."""
+    scores = [*query[:-1], key[-2]]
+    for axis, score in zip(reversed(mask), reversed(scores), strict=False):
+        spaces.freeze(axis.scale)
+        if axis.size == score.size:
+            spaces.unify(axis.units, score.units)
+        else:
+            ax.freeze(axis)
+
+
+def weight_norm(flow: Flow, op: Operation) -> Found | None:
+    """`w = g v / |v|`, the norm over all axes but `dim`: the scale is that of `g` alone."""
+    direction, length = flow.axes(op.arguments["v"]), flow.axes(op.arguments["g"])
+    dim = op.arguments["dim"]
+    if len(direction) != len(length) or not 0 <= dim < len(direction):
+        return None
+    result = frozen_scales(direction)
+    spaces.unify(length[dim].units, result[dim].units)
+    result[dim] = Axis(result[dim].units, length[dim].scale)
+    ax.freeze(*(axis for i, axis in enumerate(length) if i != dim))
+    return result
+
+
+RULES = {"linear": linear, "embedding": embedding, "attention": attention, "weight_norm": weight_norm}

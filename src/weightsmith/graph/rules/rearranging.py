@@ -7,8 +7,8 @@ from itertools import accumulate
 from weightsmith.graph import axes as ax
 from weightsmith.graph import spaces
 from weightsmith.graph.axes import Axes, Found
-from weightsmith.graph.flow import Flow
-from weightsmith.graph.nodes import Operation
+from weightsmith.graph.flow import Flow, frozen_scales
+from weightsmith.graph.nodes import Operation, Value
 
 
 def reshape(flow: Flow, op: Operation) -> Found | None:
@@ -35,14 +35,27 @@ _TRANSPOSED = (("dim0", "axis0"), ("dim1", "axis1"))
 
 
 def expand(flow: Flow, op: Operation) -> Found | None:
+    """What is the same all along an axis is so in any order."""
     value, shape = flow.axes(next(op.values)), op.shapes[0]
-    result = ax.frozen(shape[: len(shape) - len(value)])
+    result = frozen_scales(ax.free(shape[: len(shape) - len(value)]))
     for axis, size in zip(value, shape[len(result) :], strict=True):
         if axis.size == size:
             result.append(axis)
         else:
             ax.freeze(axis)
-            result += ax.frozen([size])
+            result += frozen_scales(ax.free([size]))
+    return result
+
+
+def repeat(flow: Flow, op: Operation) -> Found | None:
+    """Whole copies one after another, along any axis, and along new ones in front."""
+    value, shape = flow.axes(next(op.values)), op.shapes[0]
+    if 0 in shape:
+        return None
+    result = ax.frozen(shape[: len(shape) - len(value)])
+    for axis, size in zip(value, shape[len(result) :], strict=True):
+        copies = size // axis.size
+        result.append(axis if copies == 1 else ax.crossed([*ax.frozen([copies]), axis]))
     return result
 
 
@@ -99,8 +112,10 @@ def cut(flow: Flow, op: Operation) -> Found | None:
     """A slice of consecutive positions is a part of the axis; one with a stride is not."""
     value = flow.axes(next(op.values))
     dim = op.arguments["dim"] % len(value)
-    size, step = value[dim].size, op.arguments["step"]
-    start, stop, _ = slice(op.arguments["start"], op.arguments["end"]).indices(size)
+    size, step, end = value[dim].size, op.arguments.get("step", 1), op.arguments.get("end")
+    start, stop, _ = slice(op.arguments["start"], end).indices(size)
+    if op.target == "narrow":
+        stop = start + op.arguments["length"]
     if step != 1:
         spaces.freeze(value[dim].units)
         spaces.freeze(value[dim].scale)
@@ -108,6 +123,29 @@ def cut(flow: Flow, op: Operation) -> Found | None:
     if (start, stop) == (0, size):
         return value
     return [*value[:dim], ax.split(value[dim], [start, stop])[1], *value[dim + 1 :]]
+
+
+def index(flow: Flow, op: Operation) -> Found | None:
+    """Positions that are named along one axis, by one index of any rank, stand where they are."""
+    value, given = flow.axes(op.arguments["self"]), op.arguments
+    indices = given["indices"] if op.target == "index" else [*[None] * (given["dim"] % len(value)), given["index"]]
+    named = [i for i, where in enumerate(indices) if isinstance(where, Value)]
+    if len(named) != 1 or len(op.shapes[0]) != len(value) - 1 + len(indices[named[0]].shape):  # a mask of several axes
+        return None
+    flow.freeze(indices[named[0]])
+    before, after = value[: named[0]], value[named[0] + 1 :]
+    ax.freeze(value[named[0]])
+    return [*before, *ax.frozen(op.shapes[0][len(before) : len(op.shapes[0]) - len(after)]), *after]
+
+
+def reorder(flow: Flow, op: Operation) -> Found | None:
+    """Flips and rolls along axes that are named."""
+    value = flow.axes(next(op.values))
+    if not op.arguments["dims"]:
+        return None
+    named = {dim % len(value) for dim in op.arguments["dims"]}
+    ax.freeze(*(value[dim] for dim in named))
+    return [ax.frozen([axis.size])[0] if i in named else axis for i, axis in enumerate(value)]
 
 
 def item(flow: Flow, op: Operation) -> Found | None:
@@ -126,5 +164,8 @@ RULES = {
     "unbind": unbind,
     "select": select,
     "slice": cut,
+    "repeat": repeat,
+    "index": index,
+    "reorder": reorder,
     "item": item,
 }

@@ -84,7 +84,7 @@ def pooling(flow: Flow, op: Operation) -> Found | None:
 def padding(flow: Flow, op: Operation) -> Found | None:
     """Whatever is put around an axis, its own positions keep their places."""
     value = flow.axes(next(op.values))
-    sizes = op.arguments["pad"]
+    sizes = op.arguments.get("pad") or op.arguments["padding"]
     padded = len(sizes) // 2
     constant = op.arguments.get("value") or 0
     result = value[: len(value) - padded]
@@ -94,7 +94,57 @@ def padding(flow: Flow, op: Operation) -> Found | None:
     return [*result, *ax.frozen(op.shapes[0][len(value) - padded :])]
 
 
+def pixel_shuffle(flow: Flow, op: Operation) -> Found | None:
+    """Channels `[channel, r, r]` become one channel and `r x r` positions, and back; or change places within groups."""
+    value, made = flow.axes(next(op.values)), op.shapes[0]
+    if op.target == "channel_shuffle":
+        groups = op.arguments["groups"]
+        outer, inner = ax.factored(value[1], [groups, value[1].size // groups])
+        return [value[0], ax.crossed([inner, outer]), *value[2:]]
+    *before, channels, height, width = value
+    ax.freeze(height, width)
+    if op.target == "pixel_unshuffle":
+        unit = ax.crossed([channels, *ax.frozen([made[-3] // channels.size])])
+    else:
+        unit, places = ax.factored(channels, [made[-3], channels.size // made[-3]])
+        ax.freeze(places)
+    return [*before, unit, *ax.frozen(made[-2:])]
+
+
+def unfold(flow: Flow, op: Operation) -> Found | None:
+    """Windows as columns: every channel becomes a run of as many rows as the window has positions."""
+    *before, channels, height, width = flow.axes(next(op.values))
+    ax.freeze(height, width)
+    rows, columns = op.shapes[0][-2:]
+    return [*before, ax.crossed([channels, *ax.frozen([rows // channels.size])]), *ax.frozen([columns])]
+
+
+def overwrite(flow: Flow, op: Operation) -> Found | None:
+    """A part of a value replaced by another of the same rank; along the axes that it fills, their units agree."""
+    operands = [flow.axes(value) for value in op.values]
+    if len(operands) == 1:  # into what was made without gradients
+        part, shape = operands[0], op.shapes[0]
+        fills = len(part) == len(shape)
+        ax.freeze(*(axis for i, axis in enumerate(part) if not fills or axis.size != shape[i]))
+        kept = part if fills else ax.frozen(shape)
+        return [
+            axis.unscaled if axis.size == size else ax.frozen([size])[0] for axis, size in zip(kept, shape, strict=True)
+        ]
+    base, part = operands
+    if len(base) != len(part):
+        return None
+    for one, other in zip(base, part, strict=True):
+        if one.size == other.size:
+            ax.unify(one, other.unscaled)
+        else:
+            ax.freeze(one, other)
+    return base
+
+
 RULES = {
+    "pixel_shuffle": pixel_shuffle,
+    "unfold": unfold,
+    "overwrite": overwrite,
     "convolution": convolution,
     "transposed_convolution": convolution,
     "pool": pooling,

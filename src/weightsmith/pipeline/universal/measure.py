@@ -15,7 +15,7 @@ from torch import nn
 from weightsmith.architectures.families import Split
 from weightsmith.ensemble import Evaluation, choose_precision, evaluate, has_running_statistics, recalibrated
 from weightsmith.evaluation.overlap import error_overlap
-from weightsmith.layout import Weights
+from weightsmith.layout import Layout, Weights
 from weightsmith.pipeline.bench import Bench, Fact
 from weightsmith.pipeline.metrics import read_metrics
 from weightsmith.pipeline.units import Unit
@@ -72,7 +72,7 @@ def _architecture(measuring: _Measuring, split: Split, place: int) -> Iterator[F
     traced = time.perf_counter()
     written = measuring.synthesizer.write(reading, SAMPLES, seed, recalibrate=False)
     seconds = {"tracing_seconds": traced - started, "seconds": (time.perf_counter() - traced) / SAMPLES}
-    weights = written.weights()
+    weights = Layout.of(module).flatten(written.networks)
     found = measuring.evaluated(module, measuring.with_statistics(module, weights))
     bare = measuring.evaluated(module, weights[:1])[0] if has_running_statistics(module) else None
     details = {"options": dict(form.options), "parameters": sum(p.numel() for p in module.parameters())}

@@ -1,0 +1,148 @@
+"""Weights for architectures never seen before: how good, how different, how fast, and what they save, on test images.
+
+Every part goes on where it stopped: the networks it has measured are kept in runs/benchmarks/universal. Parts that
+train are `trained` (the zoo of `nearest_zoo`, too), `inits`, `finetune` and `overlap`; the others take minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import WORK, parser, write_result
+from benchmarks.universal import accuracy, baselines, finetune, overlap, speed, start
+from benchmarks.universal.baselines import CHEAP, Bench
+from benchmarks.universal.budget import Budget
+from benchmarks.universal.generators import Source, load_source
+from benchmarks.universal.headline import SYNTHESIS, headline
+from benchmarks.universal.kept import Kept, Row
+from weightsmith.datasets import Dataset, load_dataset
+from weightsmith.environment import describe_environment
+from weightsmith.errors import BadInput
+
+# In this order: the zoo of nearest_zoo is trained by trained, and start compares with the networks of inits.
+BASELINES = ("random_init", "ridge_head", "trained", "nearest_zoo", "others")
+PARTS = ("accuracy", "speed", *BASELINES, "finetune", "overlap", "inits", "start", "training")
+OF_SYNTHESIS = ("accuracy", "speed", "finetune", "overlap", "training")
+
+
+class Measuring:
+    """What the parts share: whose weights, which images, and where what was measured is kept."""
+
+    def __init__(self, wanted: argparse.Namespace) -> None:
+        self.wanted, self.budget = wanted, Budget.of(wanted)
+        self.work = WORK / "universal" / wanted.dataset
+        self.work.mkdir(parents=True, exist_ok=True)
+
+    @cached_property
+    def data(self) -> Dataset:
+        return load_dataset(self.wanted.dataset)
+
+    @cached_property
+    def source(self) -> Source:
+        return load_source(SYNTHESIS, self.wanted.synthesizer)
+
+    @cached_property
+    def start_source(self) -> Source:
+        return load_source("start", self.wanted.start) if self.wanted.start else self.source
+
+    def marks(self, part: str) -> str:
+        """Which weights a part measures; empty for a part that measures none."""
+        if part in OF_SYNTHESIS:
+            return self.source.mark
+        return self.start_source.mark if part == "start" else ""
+
+    def measure(self, part: str) -> tuple[list[Row], list[str]]:
+        """The rows of a part, and the commits that measured them."""
+        kept = Kept(self.work / f"kept-{part}.jsonl", data=self.data.fingerprint)
+        trained = Kept(self.work / "kept-trained.jsonl", data=self.data.fingerprint)
+        bench = Bench(trained if part == "trained" else kept, self.data, self.budget, self.work)
+        ways: dict[str, Callable[[], list[Row]]] = {
+            "accuracy": lambda: accuracy.measured(self.source, kept, self.data, self.budget),
+            "speed": lambda: speed.measured(self.source, self.data, self.budget),
+            **{method: lambda method=method: baselines.cheap(method, bench) for method in CHEAP},
+            "trained": lambda: baselines.trained(bench),
+            "others": lambda: [row for one in self._others() for row in self._accuracies(one, kept)],
+            "finetune": lambda: finetune.measured(self.source, kept, self.data, self.budget),
+            "overlap": lambda: overlap.measured(self.source, kept, trained, self.data, self.budget, self.work),
+            "inits": lambda: start.trained_inits(kept, self.data, self.budget, self.work),
+            "start": lambda: start.measured(self.start_source, self.data, self.budget, self.work),
+            "training": lambda: [self.source.training()],
+        }
+        rows = ways[part]()
+        return rows, sorted({*kept.commits, *trained.commits})
+
+    def _accuracies(self, source: Source, kept: Kept) -> list[Row]:
+        return accuracy.measured(source, kept, self.data, self.budget)
+
+    def _others(self) -> list[Source]:
+        found = []
+        for text in self.wanted.others:
+            name, _, path = text.partition("=")
+            if not name or not path or name == SYNTHESIS:
+                raise BadInput(f"--others {text!r} is not NAME=FOLDER", "as in --others ghn=runs/ghn/synthesizer")
+            found.append(load_source(name, Path(path)))
+        return found
+
+
+def options() -> argparse.ArgumentParser:
+    found = parser("universal", __doc__ or "")
+    found.add_argument("--synthesizer", type=Path, help="a folder, or a bare state; without it, the shipped one")
+    found.add_argument("--start", type=Path, help="the start-conditioned synthesizer, where it is another")
+    found.add_argument("--others", nargs="*", default=[], metavar="NAME=FOLDER", help="more generators, for comparison")
+    found.add_argument(
+        "--parts", nargs="*", choices=[*PARTS, "baselines"], help="do these (anew from what is kept); without it, all"
+    )
+    Budget.add_options(found)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    wanted = options().parse_args(arguments)
+    measuring = Measuring(wanted)
+    chosen = chosen_parts(wanted.parts)
+    files = {part: measuring.work / f"part-{part}.json" for part in PARTS}
+    for part in chosen:
+        rows, commits = measuring.measure(part)
+        environment = {**describe_environment(), **({"commits": ", ".join(commits)} if commits else {})}
+        about = {"environment": environment, "weights": measuring.marks(part), "budget": measuring.budget.to_json()}
+        files[part].write_text(json.dumps({**about, "rows": rows}))
+    documents = {part: json.loads(file.read_text()) for part, file in files.items() if file.exists()}
+    missing = [part for part in PARTS if part not in documents]
+    stale = differing({part: document["weights"] for part, document in documents.items()})
+    found = {part: document["rows"] for part, document in documents.items()}
+    if missing or stale:
+        for key, value in headline(found).items():
+            print(f"{key:40} {value}")
+        print(f"still to be done: --parts {' '.join([*missing, *stale])}")
+        return
+    parts = [{"kind": "part", "part": part, **_said(document)} for part, document in documents.items()]
+    rows = [row for part in PARTS for row in found[part]]
+    write_result(wanted.json, headline(found), [*parts, *accuracy.summaries(rows), *rows])
+
+
+def chosen_parts(wanted: Sequence[str] | None) -> list[str]:
+    """In the order in which they build on one another."""
+    if wanted is None:
+        return [*PARTS]
+    names = {name for one in wanted for name in (BASELINES if one == "baselines" else (one,))}
+    return [part for part in PARTS if part in names]
+
+
+def differing(weights: Mapping[str, str]) -> list[str]:
+    """The parts of synthesis that measured other weights than `accuracy` did."""
+    return [
+        part for part in OF_SYNTHESIS if part in weights and weights[part] != weights.get("accuracy", weights[part])
+    ]
+
+
+def _said(document: Mapping[str, Any]) -> Row:
+    return {**document["environment"], "weights": document["weights"], **document["budget"]}
+
+
+if __name__ == "__main__":
+    main()

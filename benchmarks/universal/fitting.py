@@ -1,0 +1,104 @@
+"""Weights of one network put into another form: the nearest one's tensors cut or tiled, and rescaled by fan-in."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def option_distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    """How unlike two architectures of a family are: 1 for each choice that differs and each layer more or less.
+
+    Sizes `a` and `b` differ by `|log2 (a + 1) / (b + 1)|`, those of layers by the mean over the layers both have.
+    """
+    total = 0.0
+    for name in one.keys() | other.keys():
+        a, b = one.get(name), other.get(name)
+        if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+            sizes = [_sizes_differ(p, q) for p, q in zip(a, b, strict=False)]
+            total += abs(len(a) - len(b)) + (sum(sizes) / len(sizes) if sizes else 0.0)
+        elif _is_size(a) and _is_size(b):
+            total += _sizes_differ(a, b)
+        else:
+            total += a != b
+    return total
+
+
+def cut_or_tile(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """Every axis cut, or repeated from its beginning, to the wanted length: `y[i, j] = x[i mod n, j mod m]`."""
+    for axis, size in enumerate(shape):
+        if tensor.shape[axis] != size:
+            index = torch.arange(size, device=tensor.device) % tensor.shape[axis]
+            tensor = tensor.index_select(axis, index)
+    return tensor
+
+
+def centred_taps(kernel: Tensor, taps: Sequence[int]) -> Tensor:
+    """A kernel `[output, input, *taps]` cut about its centre, or with zeros around it."""
+    pads: list[int] = []
+    for have, want in zip(reversed(kernel.shape[2:]), reversed(taps), strict=True):
+        before = (want - have) // 2
+        pads += [before, want - have - before]
+    return F.pad(kernel, pads)
+
+
+def fitted(name: str, tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """A tensor in the wanted shape; weights times inputs before over inputs after, so that sums stay as they were.
+
+    A network of which every hidden layer is tiled a whole number of times computes what it did (Chen et al. 2016).
+    """
+    if tensor.ndim != len(shape):
+        return cut_or_tile(tensor.flatten(), [math.prod(shape)]).reshape(tuple(shape))
+    if name.endswith("qkv.weight") or name.endswith("qkv.bias"):  # queries, keys and values lie one after the other
+        parts = [fitted("weight", part, (shape[0] // 3, *shape[1:])) for part in tensor.chunk(3)]
+        return torch.cat(parts)
+    found = centred_taps(tensor, shape[2:]) if tensor.ndim == 4 else tensor
+    found = cut_or_tile(found, shape)
+    if tensor.ndim in (2, 4) and name.endswith("weight"):
+        found = found * (tensor.shape[1] / shape[1])
+    return found
+
+
+def transplanted(module: nn.Module, donor: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The donor's tensors in the module's shapes, each from the layer of the same kind at the same relative depth.
+
+    Layers are of a kind when class and name agree, up to the first number in it. What has no counterpart is left out.
+    """
+    wanted, given = _by_kind(module), _by_kind(donor)
+    found: dict[str, Tensor] = {}
+    shapes = {name: value.shape for name, value in module.state_dict().items() if value.is_floating_point()}
+    for kind, names in wanted.items():
+        sources = given.get(kind, [])
+        for i, name in enumerate(names if sources else ()):
+            source = sources[counterpart(i, len(names), len(sources))]
+            found[name] = fitted(name, state[source], shapes[name])
+    return found
+
+
+def counterpart(i: int, count: int, sources: int) -> int:
+    """Which of so many sources stands at the relative depth of the `i`-th of `count`; the last for an only one."""
+    return round(i * (sources - 1) / (count - 1)) if count > 1 else sources - 1
+
+
+def _by_kind(module: nn.Module) -> dict[tuple[str, str], list[str]]:
+    classes = {name: type(child).__name__ for name, child in module.named_modules()}
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, value in module.state_dict().items():
+        if value.is_floating_point():
+            kind = classes[name.rpartition(".")[0]], re.sub(r"\d+", "#", name, count=1)
+            found.setdefault(kind, []).append(name)
+    return found
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _sizes_differ(a: int, b: int) -> float:
+    return abs(math.log2((a + 1) / (b + 1)))

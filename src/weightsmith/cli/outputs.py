@@ -1,0 +1,51 @@
+"""Where networks are written: one file, numbered files, or a folder; all or none."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weightsmith.errors import BadInput
+from weightsmith.files import replacing, replacing_folder, require_writable_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SUFFIX = ".safetensors"
+_FOREIGN = (".pt", ".pth", ".bin", ".npz", ".ckpt", ".onnx", ".h5")
+
+
+def network_files(out: Path, n: int) -> list[Path]:
+    """The files that `n` networks are written to: `out` itself, `NAME-00000.safetensors`, or in the folder `out`.
+
+    Refuses what exists, and what cannot be written, before any work is done.
+    """
+    if out.suffix in _FOREIGN:
+        raise BadInput(f"--out {out} does not end in {SUFFIX}", f"networks are written as {SUFFIX}; name it so")
+    if out.suffix != SUFFIX:
+        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+            raise BadInput(f"{out} exists", "choose a new folder with --out")
+        require_writable_folder(out.absolute().parent)
+        return [out / f"sample-{i:05d}{SUFFIX}" for i in range(n)]
+    files = [out] if n == 1 else [out.with_name(f"{out.stem}-{i:05d}{SUFFIX}") for i in range(n)]
+    for file in files:
+        if file.exists():
+            raise BadInput(f"{file} exists", "choose another name with --out, or delete it first")
+    require_writable_folder(out.absolute().parent)
+    return files
+
+
+def write_networks(out: Path, files: Sequence[Path], states: Sequence[Mapping[str, Tensor]]) -> None:
+    """Write each network to its file; none of the files is there before all of them are whole."""
+    from weightsmith.tensorfile import write_tensors
+
+    with contextlib.ExitStack() as stack:
+        if out.suffix == SUFFIX:
+            places = [stack.enter_context(replacing(file)) for file in files]
+        else:
+            folder = stack.enter_context(replacing_folder(out))
+            places = [folder / file.name for file in files]
+        for place, state in zip(places, states, strict=True):
+            write_tensors(place, state)

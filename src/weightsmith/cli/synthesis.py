@@ -1,0 +1,178 @@
+"""The command that writes weights for any module."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from weightsmith.cli.app import app
+from weightsmith.cli.documents import print_document
+from weightsmith.cli.outputs import network_files, write_networks
+from weightsmith.cli.runs import Json
+from weightsmith.cli.typed import read_typed
+from weightsmith.errors import BadInput, WeightsmithError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from weightsmith.universal import Coverage, Synthesis
+
+OptionTexts = Annotated[
+    list[str] | None,
+    typer.Option("--options", "--option", metavar="KEY=VALUE", help="Keyword arguments of MODULE, as width=64."),
+]
+InputShape = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZES", help="Shape in which it reads an image, where not as in the data set: 784, or 28,28."
+    ),
+]
+
+
+@app.command(short_help="Write weights for any module, without training it.")
+def synthesize(
+    module: Annotated[
+        str, typer.Argument(metavar="MODULE", help="package.module:callable, or a registered name: mlp.")
+    ],
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="More keyword arguments, as after --options.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="What the weights are for; without it, what the synthesizer was trained for.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="NAME.safetensors (with -n, NAME-00000.safetensors and so on), or a new folder; weights.safetensors.",
+        ),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many different networks.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
+    evaluate: Annotated[
+        bool, typer.Option("--evaluate", help="Measure them on test images; they are written only with --out.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse what is not understood or beyond the trained range.")
+    ] = False,
+    synthesizer: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="A trained one, by its folder or name; else the shipped one.")
+    ] = None,
+    recalibrate: Annotated[
+        bool, typer.Option(help="Measure running statistics of normalisation layers on training images.")
+    ] = True,
+    options: OptionTexts = None,
+    input_shape: InputShape = None,
+    as_json: Json = False,
+) -> None:
+    """Write weights for any torch.nn.Module, never seen before and without training it, as its own state dict.
+
+    MODULE is called with the options, and only because you name it. What was understood of it is printed.
+    """
+    texts = [*(options or ()), *(more or ())]
+    shape = _sizes(input_shape)
+    out = out or (None if evaluate else Path("weights.safetensors"))
+    files = [] if out is None else network_files(out, n)
+    typed = read_typed(module, texts, None)
+    from weightsmith.universal import synthesizer_for
+
+    chosen = synthesizer_for(dataset, synthesizer)
+    built = _built(typed, chosen.covers)
+    reading = chosen.read(built, dataset=dataset, strict=strict, input_shape=shape)
+    found = chosen.write(reading, n, seed, recalibrate=recalibrate)
+    rows: list[dict[str, Any]] = [{"network": i} for i in range(n)]
+    measured = _measured(found, chosen.covers, rows) if evaluate else {}
+    if out is not None:
+        write_networks(out, files, found.networks)
+        for row, file in zip(rows, files, strict=True):
+            row["file"] = str(file)
+    if as_json:
+        print_document("synthesis", _headline(found, chosen.covers, n, seed) | measured, rows)
+        return
+    for line in found.lines:
+        typer.echo(line)
+    for row in rows:
+        typer.echo(_line(row))
+
+
+def _sizes(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise BadInput(f"--input-shape {text} is not a shape", "write sizes with commas between them, as 1,28,28")
+    return tuple(int(part) for part in parts)
+
+
+def _built(typed: Any, covers: Coverage) -> nn.Module:
+    """The module that was asked for. Whatever its own code raises is the user's to hear, without a traceback."""
+    from weightsmith.architectures import Architecture
+
+    wanted = typed.architecture
+    form = Architecture(wanted.name, covers.input_shape, covers.classes, wanted.options)
+    try:
+        return form.build(0)
+    except WeightsmithError:
+        raise
+    except Exception as error:
+        raise BadInput(
+            f"{wanted.name} with options {dict(wanted.options)} raises {type(error).__name__}: {error}",
+            "check the options, or correct the code that it names",
+        ) from error
+
+
+def _measured(found: Synthesis, covers: Coverage, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Fill in accuracies and losses on test images, and those before statistics were recalibrated."""
+    from weightsmith.datasets import load_dataset
+    from weightsmith.ensemble import choose_device
+
+    data, device = load_dataset(covers.request), choose_device("auto")
+    states = {"": found.networks} | ({"_before_recalibration": found.as_generated} if found.recalibrated else {})
+    for suffix, networks in states.items():
+        for row, one in zip(rows, found.evaluate(data.test, networks, device), strict=True):
+            finite = math.isfinite(one.loss)
+            row[f"accuracy{suffix}"] = one.accuracy if finite else None
+            row[f"loss{suffix}"] = one.loss if finite else None
+    return {"split": "test", "images": len(data.test), "precision": "fp32"}
+
+
+def _headline(found: Synthesis, covers: Coverage, n: int, seed: int) -> dict[str, Any]:
+    reading = found.reading
+    return {
+        "module": reading.name,
+        "dataset": covers.dataset,
+        "networks": n,
+        "seed": seed,
+        "operations": len(reading.graph.operations),
+        "generated": list(reading.generated),
+        "not_generated": [
+            {"tensor": one.tensor, "reason": one.reason, "source": one.source} for one in reading.untouched
+        ],
+        "not_understood": list(reading.graph.not_understood),
+        "beyond_training": [
+            {"what": one.what, "trained": one.trained, "tensors": list(one.tensors)} for one in reading.excess
+        ],
+        "recalibrated": found.recalibrated,
+        "warnings": list(found.warnings),
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    parts = [str(row["file"])] if "file" in row else []
+    if "accuracy" in row:
+        parts.append(_said(row["accuracy"], row["loss"]))
+    if "accuracy_before_recalibration" in row:
+        before = _said(row["accuracy_before_recalibration"], row["loss_before_recalibration"])
+        parts.append(f"before recalibration: {before}")
+    return f"network {row['network']}: {'; '.join(parts)}"
+
+
+def _said(accuracy: float | None, loss: float | None) -> str:
+    if accuracy is None or loss is None:
+        return "its outputs are not finite, so it has no accuracy"
+    return f"accuracy {100 * accuracy:.2f} %, loss {loss:.4f}"

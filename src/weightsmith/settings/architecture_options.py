@@ -1,0 +1,167 @@
+"""The options of each registered architecture: what it is made of, and what of that does not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from weightsmith.settings.closed import Options, Width
+from weightsmith.settings.scalars import Integer, Truth, read_text, refuse
+
+NORM_GROUPS = 4  # of a group norm
+
+Activation = Annotated[Literal["relu", "gelu", "tanh", "silu"], BeforeValidator(read_text)]
+Norm = Annotated[Literal["none", "batch", "group", "layer"], BeforeValidator(read_text)]
+HeadKind = Annotated[Literal["flatten", "average"], BeforeValidator(read_text)]
+Few = Annotated[Integer, Field(ge=1, le=1024)]
+Kernel = Annotated[Integer, Field(ge=1, le=255)]
+_NORM = "The norm after each convolution: none, batch, group (four groups) or layer (channels and positions together)."
+_HEAD = "What the linear head reads: the flattened grid, or its average."
+
+
+class TargetCnnOptions(Options):
+    """Two 3x3 convolutions, each with ReLU and 2x2 max pooling, then two linear layers."""
+
+    channels1: Width = Field(default=32, description="Output channels of the first convolution.")
+    channels2: Width = Field(default=64, description="Output channels of the second convolution.")
+    hidden: Width = Field(default=128, description="Units of the hidden linear layer.")
+
+
+class MlpOptions(Options):
+    """Linear layers with an activation between them."""
+
+    hidden: list[Width] = Field(default=[32, 32], description="Units of each hidden layer, first to last.")
+    activation: Activation = Field(default="relu", description="The function after each hidden layer.")
+    norm: Annotated[Literal["none", "layer", "batch"], BeforeValidator(read_text)] = Field(
+        default="none", description="The norm in front of each activation."
+    )
+
+
+class CnnOptions(Options):
+    """Convolutions in a row, the grid halved after the first two, and a head."""
+
+    channels: list[Width] = Field(default=[32, 64], min_length=1, description="Output channels of each convolution.")
+    kernel: Kernel = Field(default=3, description="Height and width of every convolution's kernel, an odd number.")
+    groups: Width = Field(default=1, description="Groups of every convolution but the first.")
+    activation: Activation = Field(default="relu", description="The function after each convolution.")
+    norm: Norm = Field(default="none", description=_NORM)
+    pool: Annotated[Literal["max", "average", "stride"], BeforeValidator(read_text)] = Field(
+        default="max", description="How the grid is halved: 2x2 pooling, or a stride of two."
+    )
+    head_kind: HeadKind = Field(default="flatten", description=_HEAD)
+    hidden: Annotated[Integer, Field(ge=0, le=2**24)] = Field(
+        default=128, description="Units of the head's hidden layer; 0 is none."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.kernel % 2 == 0:
+            refuse("an odd kernel, which keeps the grid", f"write {self.kernel + 1}")
+        _divides("a number of groups", self.groups, self.channels if len(self.channels) > 1 else ())
+        _allows(self.norm, self.channels)
+        return self
+
+
+class ResidualOptions(Options):
+    """A strided stem, stages of residual blocks, each but the first on half the grid, and a head."""
+
+    channels: list[Width] = Field(default=[32, 64], min_length=1, description="Output channels of each stage.")
+    blocks: list[Few] = Field(default=[1, 1], min_length=1, description="Residual blocks of each stage.")
+    bottleneck: Truth = Field(default=False, description="Whether blocks are 1x1, 3x3, 1x1 instead of 3x3, 3x3.")
+    group_width: Annotated[Integer, Field(ge=0, le=2**24)] = Field(
+        default=0, description="Channels of each group of a block's second convolution; 0 is one group of all."
+    )
+    activation: Activation = Field(default="relu", description="The function after each convolution.")
+    norm: Norm = Field(default="batch", description=_NORM)
+    head_kind: HeadKind = Field(default="average", description=_HEAD)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len(self.channels) != len(self.blocks):
+            given = f"there are {len(self.channels)} and {len(self.blocks)}"
+            refuse("as many entries in blocks as in channels, one a stage", given)
+        if self.bottleneck and min(self.channels) < 8:
+            refuse("at least 8 channels with bottleneck", f"the fewest are {min(self.channels)}")
+        inner = [bottleneck_width(c) for c in self.channels] if self.bottleneck else self.channels
+        if self.group_width:
+            _divides("a group_width", self.group_width, inner)
+        _allows(self.norm, [*self.channels, *inner])
+        return self
+
+
+class SeparableOptions(Options):
+    """A strided stem, blocks of a 3x3 depthwise and a 1x1 convolution, the first on half the grid, and a head."""
+
+    channels: list[Width] = Field(
+        default=[32, 64, 64], min_length=1, description="Output channels of the stem and of each block."
+    )
+    activation: Activation = Field(default="relu", description="The function after each convolution.")
+    norm: Norm = Field(default="batch", description=_NORM)
+    residual: Truth = Field(default=False, description="Whether blocks that change no shape add their input.")
+    head_kind: HeadKind = Field(default="average", description=_HEAD)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        _allows(self.norm, self.channels)
+        return self
+
+
+class VitOptions(Options):
+    """A vision transformer: patches embedded, blocks of attention and perceptron, a norm, a linear head."""
+
+    patch: Width = Field(default=7, description="Height and width of a patch in pixels.")
+    dim: Width = Field(default=64, description="Features of a token.")
+    depth: Few = Field(default=2, description="Blocks.")
+    heads: Width = Field(default=4, description="Attention heads.")
+    ratio: Few = Field(default=2, description="Hidden units of a block's perceptron, as a multiple of dim.")
+    activation: Activation = Field(default="gelu", description="The function inside the perceptrons.")
+    pool: Annotated[Literal["average", "token"], BeforeValidator(read_text)] = Field(
+        default="average", description="What the head reads: the mean of the tokens, or a class token."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        _divides("a number of heads", self.heads, [self.dim])
+        return self
+
+
+class MixerOptions(Options):
+    """An MLP-mixer: patches embedded, perceptrons over tokens and over features in turn, a norm, a linear head."""
+
+    patch: Width = Field(default=4, description="Height and width of a patch in pixels.")
+    dim: Width = Field(default=64, description="Features of a token.")
+    depth: Few = Field(default=2, description="Blocks.")
+    token_hidden: Width = Field(default=64, description="Hidden units of the perceptron over tokens.")
+    ratio: Few = Field(default=2, description="Hidden units of the perceptron over features, as a multiple of dim.")
+    activation: Activation = Field(default="gelu", description="The function inside the perceptrons.")
+
+
+class AxialOptions(Options):
+    """Linear layers over the columns and over the rows of an image in turn, then a head."""
+
+    widths: list[Width] = Field(default=[48, 48], description="Units of each axial layer, columns first.")
+    activation: Activation = Field(default="relu", description="The function after each layer.")
+    hidden: Annotated[Integer, Field(ge=0, le=2**24)] = Field(
+        default=0, description="Units of the head's hidden layer; 0 is none."
+    )
+    residual: Truth = Field(
+        default=False, description="Whether layers are blocks x + perceptron(x), of which widths are the hidden units."
+    )
+
+
+def bottleneck_width(channels: int) -> int:
+    """Channels inside a bottleneck: half of those outside, in fours."""
+    return channels // 8 * 4
+
+
+def _divides(name: str, count: int, widths: Iterable[int]) -> None:
+    wrong = next((width for width in widths if width % count), None)
+    if wrong is not None:
+        refuse(f"{name} that is a divisor of the widths it acts on", f"{count} does not divide {wrong}")
+
+
+def _allows(norm: str, channels: Iterable[int]) -> None:
+    if norm == "group":
+        _divides(f"a group norm, whose {NORM_GROUPS} groups are a number", NORM_GROUPS, channels)

@@ -1,0 +1,130 @@
+"""How many parameters each registered architecture has, in closed form, without torch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from weightsmith.settings import architecture_options as options
+
+Shape = tuple[int, int, int]
+
+
+def target_cnn(form: options.TargetCnnOptions, shape: Shape, classes: int) -> int:
+    channels, height, width = shape
+    convolutions = _chain([9 * channels, form.channels1]) + _chain([9 * form.channels1, form.channels2])
+    features = form.channels2 * (height // 4) * (width // 4)  # two poolings, each rounding down
+    return convolutions + _chain([features, form.hidden, classes])
+
+
+def mlp(form: options.MlpOptions, shape: Shape, classes: int) -> int:
+    channels, height, width = shape
+    norms = 2 * sum(form.hidden) if form.norm != "none" else 0
+    return _chain([channels * height * width, *form.hidden, classes]) + norms
+
+
+def cnn(form: options.CnnOptions, shape: Shape, classes: int) -> int:
+    inputs, *grid = shape
+    total = 0
+    for i, outputs in enumerate(form.channels):
+        total += _convolution(inputs, outputs, form.kernel, form.groups if i else 1) + _norm(form.norm, outputs)
+        if i < 2:
+            grid = [(size + 1) // 2 if form.pool == "stride" else size // 2 for size in grid]
+        inputs = outputs
+    return total + _head(form.head_kind, inputs, grid, form.hidden, classes)
+
+
+def residual(form: options.ResidualOptions, shape: Shape, classes: int) -> int:
+    inputs, *grid = shape
+    width = form.channels[0]
+    total = _convolution(inputs, width, 3) + _norm(form.norm, width)
+    grid = [_halved(size) for size in grid]
+    for stage, (outputs, blocks) in enumerate(zip(form.channels, form.blocks, strict=True)):
+        for i in range(blocks):
+            strided = stage > 0 and i == 0
+            total += _block(form, width, outputs) + _shortcut(width, outputs, strided)
+            grid = [_halved(size) for size in grid] if strided else grid
+            width = outputs
+    return total + _head(form.head_kind, width, grid, 0, classes)
+
+
+def separable(form: options.SeparableOptions, shape: Shape, classes: int) -> int:
+    inputs, *grid = shape
+    width = form.channels[0]
+    total = _convolution(inputs, width, 3) + _norm(form.norm, width)
+    grid = [_halved(size) for size in grid]
+    for i, outputs in enumerate(form.channels[1:]):
+        total += _convolution(width, width, 3, width) + _convolution(width, outputs, 1)
+        total += _norm(form.norm, width) + _norm(form.norm, outputs)
+        grid = grid if i else [_halved(size) for size in grid]
+        width = outputs
+    return total + _head(form.head_kind, width, grid, 0, classes)
+
+
+def vit(form: options.VitOptions, shape: Shape, classes: int) -> int:
+    token = form.pool == "token"
+    learned = form.dim * (_tokens(shape, form.patch) + token) + form.dim * token  # positions, and the class token
+    attention = _chain([form.dim, 3 * form.dim]) + _chain([form.dim, form.dim])
+    return learned + _patch_network(form.dim, form.ratio, form.depth, attention, form.patch, shape, classes)
+
+
+def mixer(form: options.MixerOptions, shape: Shape, classes: int) -> int:
+    tokens = _tokens(shape, form.patch)
+    mixing = _chain([tokens, form.token_hidden, tokens])
+    return _patch_network(form.dim, form.ratio, form.depth, mixing, form.patch, shape, classes)
+
+
+def axial(form: options.AxialOptions, shape: Shape, classes: int) -> int:
+    channels, height, width = shape
+    total = 0
+    for outputs in form.widths:
+        total += _chain([width, outputs, width] if form.residual else [width, outputs])
+        height, width = width if form.residual else outputs, height
+    hidden = [form.hidden] if form.hidden else []
+    return total + _chain([channels * height * width, *hidden, classes])
+
+
+def _chain(widths: Sequence[int]) -> int:
+    """Weights and biases of linear layers between successive widths."""
+    return sum((before + 1) * after for before, after in itertools.pairwise(widths))
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, groups: int = 1) -> int:
+    return (inputs // groups * kernel**2 + 1) * outputs
+
+
+def _norm(name: str, channels: int) -> int:
+    return 0 if name == "none" else 2 * channels
+
+
+def _halved(size: int) -> int:
+    """By a stride of two, padded."""
+    return (size + 1) // 2
+
+
+def _head(kind: str, channels: int, grid: Sequence[int], hidden: int, classes: int) -> int:
+    features = channels if kind == "average" else channels * grid[0] * grid[1]
+    return _chain([features, *([hidden] if hidden else []), classes])
+
+
+def _block(form: options.ResidualOptions, inputs: int, outputs: int) -> int:
+    inner = options.bottleneck_width(outputs) if form.bottleneck else outputs
+    groups = inner // form.group_width if form.group_width else 1
+    if not form.bottleneck:
+        return _convolution(inputs, inner, 3) + _convolution(inner, inner, 3, groups) + 2 * _norm(form.norm, inner)
+    convolutions = _convolution(inputs, inner, 1) + _convolution(inner, inner, 3, groups)
+    return convolutions + _convolution(inner, outputs, 1) + 2 * _norm(form.norm, inner) + _norm(form.norm, outputs)
+
+
+def _shortcut(inputs: int, outputs: int, strided: bool) -> int:
+    return _convolution(inputs, outputs, 1) if strided or inputs != outputs else 0
+
+
+def _tokens(shape: Shape, patch: int) -> int:
+    return (shape[1] // patch) * (shape[2] // patch)
+
+
+def _patch_network(dim: int, ratio: int, depth: int, mixing: int, patch: int, shape: Shape, classes: int) -> int:
+    """Embedding, blocks with two norms, one way of mixing and a perceptron each, a norm, and the head."""
+    block = mixing + _chain([dim, ratio * dim, dim]) + 4 * dim
+    return _convolution(shape[0], dim, patch) + depth * block + 2 * dim + _chain([dim, classes])

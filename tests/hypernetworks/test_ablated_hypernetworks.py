@@ -1,0 +1,69 @@
+"""Hypernetworks without one of their parts: the part is gone, all else is as it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from weightsmith.architectures import Architecture
+from weightsmith.generators.universal import make_universal
+from weightsmith.graph import ParameterGraph
+from weightsmith.hypernetworks import Blueprint, HypernetworkSizes
+
+SMALL = HypernetworkSizes(noise=8, dim=16, rank=12, depth=2, heads=2)
+
+
+@pytest.fixture(scope="module")
+def blueprint() -> Blueprint:
+    module = Architecture("cnn", (1, 28, 28), 10, {"channels": [8, 12], "hidden": 6}).build(0)
+    return Blueprint.of(ParameterGraph.of(module, (1, 28, 28)))
+
+
+def written(blueprint: Blueprint, seed: int, **without: Any) -> dict[str, Tensor]:
+    generator = make_universal(0, replace(SMALL, **without))
+    return generator.weights(blueprint, torch.Generator().manual_seed(seed))
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_noise_that_is_not_drawn_gives_one_network(blueprint: Blueprint) -> None:
+    assert not same(written(blueprint, 0), written(blueprint, 1))
+    assert same(written(blueprint, 0, fixed_share=1.0), written(blueprint, 1, fixed_share=1.0))
+
+
+def test_without_attention_a_layer_does_not_know_of_another(blueprint: Blueprint) -> None:
+    for attention in (True, False):
+        network = make_universal(0, replace(SMALL, attention=attention)).network
+        noise = network.draw(blueprint, torch.Generator().manual_seed(0))
+        other = torch.where(blueprint.space_of[:, None] == 0, noise, noise + torch.randn(noise.shape))
+        first = [network.codes(blueprint, one)[0][blueprint.space_of == 0] for one in (noise, other)]
+        assert torch.equal(*first) != attention
+
+
+def test_codes_that_are_not_standardised_share_a_mean(blueprint: Blueprint) -> None:
+    for standardised in (True, False):
+        network = make_universal(0, replace(SMALL, standardised=standardised)).network
+        codes, _ = network.codes(blueprint, network.draw(blueprint, torch.Generator().manual_seed(0)))
+        assert (float(codes[blueprint.space_of == 0].mean(0).abs().max()) < 1e-4) == standardised
+
+
+def test_without_modulation_nothing_of_a_tensor_is_read_by_its_factors(blueprint: Blueprint) -> None:
+    for modulated in (True, False):
+        network = make_universal(0, replace(SMALL, modulated=modulated)).network
+        units, tensors = network.codes(blueprint, network.draw(blueprint, torch.Generator().manual_seed(0)))
+        other = network.pairs(blueprint, units, tensors.roll(1, 0))
+        assert same(network.pairs(blueprint, units, tensors), other) != modulated
+
+
+@pytest.mark.parametrize("part", ["attention", "standardised", "modulated"])
+def test_all_parameters_that_are_left_are_trained(blueprint: Blueprint, part: str) -> None:
+    generator = make_universal(0, replace(SMALL, **{part: False}))
+    found = generator.weights(blueprint, torch.Generator().manual_seed(0))
+    sum((v * torch.randn(v.shape)).sum() for v in found.values()).backward()  # type: ignore[union-attr]
+    assert all(p.grad is not None for p in generator.network.parameters())
