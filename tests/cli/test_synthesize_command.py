@@ -82,6 +82,9 @@ def test_a_registered_name_works_in_place_of_a_module(program: Run, folder: Path
     assert done.returncode == 0, done.stderr
     form = Architecture("mlp", (1, 8, 8), 10, {"hidden": [9]})
     form.build(0).load_state_dict(load_file(tmp_path / "w.safetensors"))
+    done = program("synthesize", "cnn", "channels=[4]", "norm=batch", "head_kind=average", "--synthesizer", folder)
+    assert done.returncode == 0, done.stderr
+    assert "buffers: recalibrated on training images" in done.stdout
 
 
 def test_evaluate_measures_before_and_after_and_writes_only_where_told(
@@ -121,6 +124,17 @@ def test_what_was_not_understood_is_said(program: Run, folder: Path) -> None:
     ]
 
 
+def test_the_graph_that_was_read_is_drawn(program: Run, folder: Path, tmp_path: Path) -> None:
+    command = ("synthesize", "nets:Cumulative", "--synthesizer", folder, "--evaluate", "--picture")
+    for name in ("graph.svg", "graph.png"):
+        done = program(*command, name)
+        assert done.returncode == 0, done.stderr
+        assert f"graph: {name}" in done.stdout
+    assert "cumsum" in (tmp_path / "graph.svg").read_text()
+    assert (tmp_path / "graph.png").read_bytes().startswith(b"\x89PNG")
+    assert program(*command, "graph.svg").returncode == 2
+
+
 MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("nets:Cumulative", "--strict"), "'cumsum' is not understood"),
     (("nets:Perceptron", "hidden=40", "--strict"), "a layer of 40 units (first.weight, first.bias)"),
@@ -140,6 +154,7 @@ MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("nets:Perceptron", "-n", "0"), "Invalid value for '-n'"),
     (("nets:Perceptron", "--out", "taken.safetensors"), "taken.safetensors exists"),
     (("nets:Perceptron", "--out", "full"), "full exists"),
+    (("nets:Perceptron", "--picture", "taken.safetensors"), "no picture can be written as 'taken.safetensors'"),
     (("nets:Perceptron", "--out", "weights.pt"), "does not end in .safetensors"),
 ]
 

@@ -134,15 +134,14 @@ def test_a_loss_alone_needs_no_processes(
 def test_networks_that_cost_much_see_fewer_images(
     pool: ArchitecturePool, batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    objective = TaskLoss(pool)
-    cheap = objective._job(0, 5, pool[0], batch)
-    assert len(cheap.labels) == 70
+    job = task.Job(0, 5, batch["images"], batch["labels"])
+    assert len(job.shown(pool[0])[1]) == 70
     monkeypatch.setattr(task, "_CHEAP", 1)
-    dear = objective._job(0, 5, pool[0], batch)
-    assert len(dear.images) == len(dear.labels) == 64
-    rows = [int((batch["images"] == image).flatten(1).all(1).nonzero()) for image in dear.images]
+    images, labels = job.shown(pool[0])
+    assert len(images) == len(labels) == 64
+    rows = [int((batch["images"] == image).flatten(1).all(1).nonzero()) for image in images]
     assert len(set(rows)) == 64
-    assert torch.equal(batch["labels"][rows], dear.labels)
+    assert torch.equal(batch["labels"][rows], labels)
 
 
 def test_a_training_is_the_same_whoever_shares_its_work_and_whatever_was_traced() -> None:

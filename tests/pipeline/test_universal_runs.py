@@ -171,6 +171,17 @@ def test_one_s_own_images_give_their_shape_and_classes(tmp_path: Path) -> None:
     assert (covers.input_shape, covers.classes) == ((1, 6, 7), 3)
 
 
+def test_it_can_start_from_what_was_learned_before(run: RunFolder, tmp_path: Path) -> None:
+    still = ["training.budgets={trained: 1}", "training.learning_rate=1e-9", "training.average=0"]
+    found = trained(tmp_path / "run", *still, f"universal.start={run.universal}")
+    before, after = (UniversalSynthesizer.load(folder).generator.network for folder in (run.universal, found.universal))
+    for name, value in after.state_dict().items():
+        torch.testing.assert_close(value, before.state_dict()[name], rtol=1e-2, atol=1e-6)
+    assert UniversalSynthesizer.load(found.universal).provenance["started from"] == str(run.universal)
+    with pytest.raises(BadInput, match=r"has rank 5, this recipe 6"):
+        trained(tmp_path / "other", "generator.options.rank=6", f"universal.start={run.universal}")
+
+
 def test_families_that_leave_a_split_empty_are_refused_before_training(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="axial leave nothing for unseen_combination"):
         trained(tmp_path / "run", "universal.families={axial: 1}", "universal.splits=[unseen_combination]")

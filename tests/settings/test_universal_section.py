@@ -108,6 +108,16 @@ def test_parts_that_do_not_fit_one_another_are_all_named() -> None:
         require_experiment(load_recipe("mnist-universal", ["training.budgets={trained: 0}"]))
 
 
+def test_shares_of_noise_and_a_start_are_read_as_written() -> None:
+    text = "universal: {start: runs/first/synthesizer}\ngenerator: {name: universal, options: {fixed_share: 0.25}}\n"
+    recipe = parse_recipe(HEAD + text)
+    assert recipe.universal.start == "runs/first/synthesizer"
+    assert recipe.generator.options["fixed_share"] == 0.25
+    assert load_recipe("mnist-universal").universal.start is None
+    with pytest.raises(RecipeError, match="fixed_share"):
+        parse_recipe(HEAD + text.replace("0.25", "1.5"))
+
+
 def test_there_is_no_zoo_to_build() -> None:
     with pytest.raises(BadInput, match="'mnist-universal' has no zoo"):
         require_zoo(load_recipe("mnist-universal"))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SUFFIX = ".safetensors"
+PICTURES = (".png", ".svg")
 _FOREIGN = (".pt", ".pth", ".bin", ".npz", ".ckpt", ".onnx", ".h5")
 
 
@@ -35,6 +36,15 @@ def network_files(out: Path, n: int) -> list[Path]:
             raise BadInput(f"{file} exists", "choose another name with --out, or delete it first")
     require_writable_folder(out.absolute().parent)
     return files
+
+
+def require_new_picture(path: Path) -> None:
+    """Refuse a picture that exists, is of no known kind, or cannot be written, before any work is done."""
+    if path.suffix.lower() not in PICTURES:
+        raise BadInput(f"no picture can be written as {path.name!r}", f"end its name with {' or '.join(PICTURES)}")
+    if path.exists():
+        raise BadInput(f"{path} exists", "choose another name with --picture, or delete it first")
+    require_writable_folder(path.absolute().parent)
 
 
 def write_networks(out: Path, files: Sequence[Path], states: Sequence[Mapping[str, Tensor]]) -> None:

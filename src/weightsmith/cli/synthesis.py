@@ -11,7 +11,7 @@ import typer
 
 from weightsmith.cli.app import app
 from weightsmith.cli.documents import print_document
-from weightsmith.cli.outputs import network_files, write_networks
+from weightsmith.cli.outputs import network_files, require_new_picture, write_networks
 from weightsmith.cli.runs import Json
 from weightsmith.cli.typed import read_typed
 from weightsmith.errors import BadInput, WeightsmithError
@@ -30,6 +30,9 @@ InputShape = Annotated[
     typer.Option(
         metavar="SIZES", help="Shape in which it reads an image, where not as in the data set: 784, or 28,28."
     ),
+]
+Picture = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Draw the graph that was read, too: a new file, .png or .svg.")
 ]
 
 
@@ -68,6 +71,7 @@ def synthesize(
     ] = True,
     options: OptionTexts = None,
     input_shape: InputShape = None,
+    picture: Picture = None,
     as_json: Json = False,
 ) -> None:
     """Write weights for any torch.nn.Module, never seen before and without training it, as its own state dict.
@@ -78,6 +82,8 @@ def synthesize(
     shape = _sizes(input_shape)
     out = out or (None if evaluate else Path("weights.safetensors"))
     files = [] if out is None else network_files(out, n)
+    if picture is not None:
+        require_new_picture(picture)
     typed = read_typed(module, texts, None)
     from weightsmith.universal import synthesizer_for
 
@@ -91,6 +97,8 @@ def synthesize(
         write_networks(out, files, found.networks)
         for row, file in zip(rows, files, strict=True):
             row["file"] = str(file)
+    if picture is not None:
+        _draw(found, picture, module)
     if as_json:
         print_document("synthesis", _headline(found, chosen.covers, n, seed) | measured, rows)
         return
@@ -98,6 +106,8 @@ def synthesize(
         typer.echo(line)
     for row in rows:
         typer.echo(_line(row))
+    if picture is not None:
+        typer.echo(f"graph: {picture}")
 
 
 def _sizes(text: str | None) -> tuple[int, ...] | None:
@@ -139,6 +149,12 @@ def _measured(found: Synthesis, covers: Coverage, rows: Sequence[dict[str, Any]]
             row[f"accuracy{suffix}"] = one.accuracy if finite else None
             row[f"loss{suffix}"] = one.loss if finite else None
     return {"split": "test", "images": len(data.test), "precision": "fp32"}
+
+
+def _draw(found: Synthesis, picture: Path, title: str) -> None:
+    from weightsmith.report.graph import picture as draw
+
+    draw(found.reading.graph, picture, title=title)
 
 
 def _headline(found: Synthesis, covers: Coverage, n: int, seed: int) -> dict[str, Any]:

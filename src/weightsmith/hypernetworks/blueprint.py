@@ -266,8 +266,8 @@ class _Drafter:
         if sliding:
             axes = [*axes[: -len(sliding)], _taps(sliding)]
         fan_in = math.prod(node.shape) // node.shape[node.unit_axis] if node.unit_axis is not None else 1
-        base = 1.0 if node.kind is not None and node.kind.endswith("_norm") and node.slot == "weight" else 0.0
-        return TensorPlan(node.names, node.shape, blocks, tuple(axes), max(fan_in, 1), base)
+        multiplies = node.kind == "multiply" or (str(node.kind).endswith("_norm") and node.slot == "weight")
+        return TensorPlan(node.names, node.shape, blocks, tuple(axes), max(fan_in, 1), float(multiplies))
 
     def _axis(
         self, node: TensorNode, axis: int, ranges: Sequence[tuple[int, int]], places: Sequence[tuple[Group, Place]]

@@ -83,7 +83,7 @@ class Hypernetwork(nn.Module):
     def _mixed(self, places: Tensor, first: int, rng: torch.Generator) -> Tensor:
         """Noise `[place, noise]` of which a share is the table's, in rows from `first` on."""
         fixed, own = self.sizes.fixed_share, torch.randn(len(places), self.sizes.noise, generator=rng)
-        rows = self.table.cpu()[first + places % (TABLE // 2)].float()
+        rows = self.get_buffer("table").cpu()[first + places % (TABLE // 2)].float()
         return math.sqrt(fixed) * rows + math.sqrt(1 - fixed) * own
 
     def forward(self, blueprint: Blueprint, noise: Float[Tensor, "unit noise"]) -> dict[str, Tensor]:

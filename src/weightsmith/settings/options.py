@@ -164,10 +164,11 @@ class UniversalOptions(Options):
     )
     depth: Annotated[Integer, Field(ge=1, le=256)] = Field(default=4, description="Layers of attention among units.")
     heads: Annotated[Integer, Field(ge=1, le=256)] = Field(default=4, description="Heads of that attention.")
-    group_share: Portion = Field(default=0.3, description="Share of the noise that is common to the units of a group.")
+    group_share: Portion = Field(default=0.3, description="Share of the drawn numbers common to the units of a group.")
     fixed_share: Portion = Field(
         default=0.0,
-        description="Share of the noise that is the same for all networks: more of it, better and more alike ones.",
+        description="Share of the drawn numbers' variance that is the same for all networks: 1 learns fastest, and "
+        "writes the same network each time.",
     )
 
 

@@ -12,8 +12,8 @@ import torch
 
 from weightsmith.ensemble import choose_device
 from weightsmith.environment import command_line
-from weightsmith.errors import Diverged
-from weightsmith.generators.universal import make_universal
+from weightsmith.errors import BadInput, Diverged
+from weightsmith.generators.universal import UniversalGenerator, make_universal
 from weightsmith.hypernetworks import HypernetworkSizes
 from weightsmith.hypernetworks.extent import Extent
 from weightsmith.hypernetworks.pool import ArchitecturePool
@@ -46,6 +46,19 @@ def train_stage(run: RunFolder, reporter: Reporter) -> None:
     run.universal_state.unlink(missing_ok=True)
 
 
+def _start_from(generator: UniversalGenerator, name: str) -> None:
+    """Take the weights of a saved synthesizer. Raises `BadInput` where its sizes are others."""
+    saved = UniversalSynthesizer.load(name).generator.network
+    wanted, found = asdict(generator.network.sizes), asdict(saved.sizes)
+    for size in ("noise", "dim", "rank", "depth", "heads"):
+        if wanted[size] != found[size]:
+            raise BadInput(
+                f"universal.start={name!r} has {size} {found[size]}, this recipe {wanted[size]}",
+                f"use generator.options.{size}={found[size]}",
+            )
+    generator.network.load_state_dict(saved.state_dict())
+
+
 def epochs_of(recipe: Recipe) -> int:
     """The length of training."""
     return max(recipe.training.budgets.values())
@@ -57,6 +70,8 @@ def _train(run: RunFolder, reporter: Reporter) -> None:
     generator = make_universal(
         derive_seed(recipe.seed, "universal", "generator"), HypernetworkSizes(**recipe.generator.options)
     )
+    if recipe.universal.start is not None:
+        _start_from(generator, recipe.universal.start)
     generator.network.to(device)
     objective = OBJECTIVES[recipe.universal.objective](pool, recipe.universal)
     log = MetricsLog(run.metrics, every=1)
@@ -147,6 +162,7 @@ def _origin(run: RunFolder, progress: TrainingProgress) -> dict[str, Any]:
     return {
         "recipe": run.recipe.name,
         "objective": universal.objective,
+        "started from": universal.start,
         "trained on": f"{universal.pool:,} architectures of the splits {', '.join(universal.splits)}",
         "families": universal.families.weights,
         "data set": asdict(requests_of(run.recipe)[0]),
