@@ -7,7 +7,7 @@ import pytest
 from weightsmith.errors import BadInput
 from weightsmith.settings.architectures import ARCHITECTURES, count_parameters
 from weightsmith.settings.options import OPTIONS
-from weightsmith.settings.registry import CODECS, DATASETS, GENERATORS, load_entry, nearest
+from weightsmith.settings.registry import CODECS, DATASETS, GENERATORS, WEIGHT_GENERATORS, load_entry, nearest
 
 
 def test_counts_of_the_note_s_networks() -> None:
@@ -30,7 +30,7 @@ def test_counts_agree_with_live_modules() -> None:
 def test_every_registered_name_has_options() -> None:
     assert set(OPTIONS["architecture"]) == set(ARCHITECTURES)
     assert set(OPTIONS["codec"]) == set(CODECS)
-    assert set(OPTIONS["generator"]) == set(GENERATORS)
+    assert set(OPTIONS["generator"]) == {*GENERATORS, *WEIGHT_GENERATORS}
 
 
 def test_nearest() -> None:

@@ -47,6 +47,8 @@ class Hypernetwork(nn.Module):
     the code of the unit (or in the cosine basis of the fixed place) that an index stands for, modulated by the tensor.
     """
 
+    table: Tensor
+
     def __init__(self, sizes: HypernetworkSizes) -> None:
         super().__init__()
         self.sizes = sizes

@@ -164,7 +164,8 @@ class UniversalOptions(Options):
     )
     depth: Annotated[Integer, Field(ge=1, le=256)] = Field(default=4, description="Layers of attention among units.")
     heads: Annotated[Integer, Field(ge=1, le=256)] = Field(default=4, description="Heads of that attention.")
-    fixed_share: Annotated[float, Field(ge=0, le=1)] = Field(
+    group_share: Portion = Field(default=0.3, description="Share of the drawn numbers common to the units of a group.")
+    fixed_share: Portion = Field(
         default=0.0,
         description="Share of the drawn numbers' variance that is the same for all networks: 1 learns fastest, and "
         "writes the same network each time.",

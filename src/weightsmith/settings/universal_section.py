@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from weightsmith.settings.scalars import refuse
-from weightsmith.settings.sections import Choice, Count, CountOrZero, Settings
+from weightsmith.settings.scalars import Text, refuse
+from weightsmith.settings.sections import Choice, Count, CountOrZero, Optional, Settings
 
 SplitName = Annotated[Literal["training", "unseen_size", "beyond", "unseen_combination"], Choice]
 
@@ -50,7 +50,7 @@ class UniversalSettings(Settings):
         description="Which sizes and combinations of operations are learned, in turn; what is not named is left to "
         "be measured: unseen_size, beyond, unseen_combination.",
     )
-    start: str | None = Field(
+    start: Annotated[Text | None, Optional] = Field(
         default=None,
         description="A universal synthesizer of the same sizes to go on from: a folder, or a shipped name.",
     )

@@ -13,10 +13,10 @@ from weightsmith.report.universal.tables import families_table, splits_table, tr
 from weightsmith.report.universal.verdict import verdict
 
 DEFINITIONS = {
-    "split": "training: architectures drawn as those were that were trained on, none of which was. Unseen size: all "
-    "widths, and depths where a family has several, left out of training, inside its range. Beyond: up to 1.5 times "
-    "the largest. Unseen combination: operations that training saw apart, never together. Held-out family: families "
-    "that were not trained on at all. What training was given stands under Training.",
+    "split": "unseen instances: architectures drawn as those were that were trained on, none of which was. Unseen "
+    "size: all widths, and depths where a family has several, left out of training, inside its range. Beyond: up to "
+    "1.5 times the largest. Unseen combination: operations that training saw apart, never together. Held-out family: "
+    "families that were not trained on at all. What training was given stands under Training.",
     "median, 5th percentile, worst": "test accuracy in % over architectures, of one unselected network for each, "
     "without a gradient step. What computes nothing finite counts as 0.",
     "random init": "median accuracy of the same architectures as they are initialised.",

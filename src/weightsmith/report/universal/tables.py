@@ -10,9 +10,9 @@ from weightsmith.report.universal.summary import Summary
 
 WORST = 8
 TITLES = {
-    "training": "training: unseen instances",
+    "training": "unseen instances",
     "unseen_size": "unseen size",
-    "beyond": "beyond: up to 1.5 x",
+    "beyond": "up to 1.5 times beyond",
     "unseen_combination": "unseen combination",
     "held_out_family": "held-out family",
 }
