@@ -1,11 +1,14 @@
-"""The universal generator: networks of any architecture from noise, in one pass of a hypernetwork."""
+"""The universal generators: networks of any architecture in one pass of a hypernetwork, from noise or from a start."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from weightsmith.hypernetworks import Blueprint, Hypernetwork, HypernetworkSizes
+from weightsmith.hypernetworks.started import StartedHypernetwork
 
 
 class UniversalGenerator:
@@ -22,8 +25,29 @@ class UniversalGenerator:
         return found
 
 
+class StartedGenerator:
+    """`w = H(graph, start)`: one pass from given weights, deterministic, no likelihood."""
+
+    has_likelihood = False
+
+    def __init__(self, network: StartedHypernetwork) -> None:
+        self.network = network
+
+    def from_start(self, blueprint: Blueprint, start: Mapping[str, Tensor], rng: torch.Generator) -> dict[str, Tensor]:
+        """One network's tensors by name; `rng` is not used: all that decides is in the start."""
+        found: dict[str, Tensor] = self.network(blueprint, start)
+        return found
+
+
 def make_universal(seed: int, sizes: HypernetworkSizes | None = None) -> UniversalGenerator:
     """A generator at its start; `seed` gives its initial weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return UniversalGenerator(Hypernetwork(sizes or HypernetworkSizes()))
+
+
+def make_started(seed: int, sizes: HypernetworkSizes) -> StartedGenerator:
+    """The same for a generator that begins at given weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return StartedGenerator(StartedHypernetwork(sizes))

@@ -23,8 +23,9 @@ class HypernetworkSizes:
     """`noise`: numbers drawn a unit; `dim` of codes; `rank` of generated tensors; `depth`, `heads` of attention.
 
     `group_share`: of the noise, common to the units of a group; `fixed_share`: of its variance, the same for all
-    networks (see `draw`). The rest takes parts away, to see what they are for: `attention` among tokens; `standardised`
-    codes of units, over the units of a layer; `modulated` tensors, each of which reads codes in its own way.
+    networks (see `draw`); `start_share`: of what is written, the start itself where there is one (see
+    `StartedHypernetwork`). The rest takes parts away, to see what they are for: `attention` among tokens;
+    `standardised` codes of units, over the units of a layer; `modulated` tensors, each of which reads codes in its way.
     """
 
     noise: int = 64
@@ -34,6 +35,7 @@ class HypernetworkSizes:
     heads: int = 4
     group_share: float = 0.3
     fixed_share: float = 0.0
+    start_share: float = 0.0
     attention: bool = True
     standardised: bool = True
     modulated: bool = True

@@ -41,6 +41,10 @@ class Prepared:
         blueprint, cost = Blueprint.of(graph), forward_cost(graph)
         return cls(architecture, module.to("meta"), blueprint, cost, buffers, Extent.of(graph, blueprint))
 
+    def start(self, seed: int) -> dict[str, Tensor]:
+        """An initialisation of its own."""
+        return {name: value.detach() for name, value in self.architecture.build(seed).named_parameters()}
+
     def __call__(self, weights: dict[str, Tensor], images: Tensor) -> Tensor:
         """Logits `[image, class]` with these weights; norms over batches use the statistics of these images."""
         buffers = {name: value.to(images.device, copy=True) for name, value in self.buffers.items()}
@@ -97,3 +101,23 @@ class ArchitecturePool:
     def some(self, count: int, rng: torch.Generator) -> list[Prepared]:
         """So many of them at random."""
         return [self[int(number)] for number in torch.randint(self.size, (count,), generator=rng)]
+
+
+@dataclass
+class ChosenPool:
+    """Architectures that were chosen, in their order."""
+
+    architectures: tuple[Architecture, ...]
+    _known: dict[int, Prepared] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.architectures)
+
+    def __getitem__(self, number: int) -> Prepared:
+        if number not in self._known:
+            self._known[number] = Prepared.of(self.architectures[number])
+        return self._known[number]
+
+    def extent(self, number: int) -> Extent:
+        """What training on that one covers."""
+        return self[number].extent

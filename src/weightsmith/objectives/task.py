@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weightsmith.environment import peak_memory
-from weightsmith.hypernetworks.pool import ArchitecturePool, Prepared
+from weightsmith.hypernetworks.pool import ArchitecturePool, ChosenPool, Prepared
 from weightsmith.interfaces import LossRecord
 from weightsmith.objectives.replicas import Found, Replicas
 
@@ -47,6 +47,7 @@ class Job(NamedTuple):
 class TaskLoss:
     """Mean cross-entropy of generated networks, `mean_a CE(f_a(x; H(a, noise)), y)`, over architectures from `pool`.
 
+    A generator that begins at given weights is given a fresh initialisation of each architecture in place of noise.
     `architectures` are drawn for each update. The gradient of each is clipped to a norm of `largest_gradient` before
     they are averaged, so that one network gone astray does not outvote the others; the loss given back has that
     gradient.
@@ -54,7 +55,7 @@ class TaskLoss:
     the whole batch of images. Everything is computed where the hypernetwork lies.
     """
 
-    pool: ArchitecturePool
+    pool: ArchitecturePool | ChosenPool
     architectures: int = 6
     workers: int = field(default=1, compare=False)
     largest_gradient: float = field(default=1.0, compare=False)  # states of trainings before it was a choice go on
@@ -105,7 +106,7 @@ class TaskLoss:
         return found
 
 
-def gradient_of(pool: ArchitecturePool, largest: float, generator: Any, job: Job) -> Found:
+def gradient_of(pool: ArchitecturePool | ChosenPool, largest: float, generator: Any, job: Job) -> Found:
     """Write the network of a job, measure it, and say how its loss changes with the generator's parameters."""
     prepared, started = pool[job.number], time.perf_counter()
     loss = _loss(prepared, generator, job)
@@ -122,7 +123,11 @@ def _loss(prepared: Prepared, generator: Any, job: Job) -> Tensor:
     device = generator.network.device
     images, labels = job.shown(prepared)
     with torch.autocast(device.type, torch.bfloat16, enabled=job.autocast):
-        weights = generator.weights(prepared.blueprint, torch.Generator().manual_seed(job.seed))
+        rng = torch.Generator().manual_seed(job.seed)
+        if hasattr(generator, "from_start"):
+            weights = generator.from_start(prepared.blueprint, prepared.start(job.seed), rng)
+        else:
+            weights = generator.weights(prepared.blueprint, rng)
         return F.cross_entropy(prepared(weights, images.to(device)).float(), labels.to(device))
 
 

@@ -31,6 +31,7 @@ class HypernetworkConfig(_Closed):
     standardised: bool
     modulated: bool
     fixed_share: float = Field(ge=0, le=1)
+    start_share: float = Field(ge=0, lt=1)
 
 
 class GeneratorConfig(_Closed):
