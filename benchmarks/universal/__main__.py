@@ -1,13 +1,16 @@
 """Weights for architectures never seen before: how good, how different, how fast, and what they save, on test images.
 
 Every part goes on where it stopped: the networks it has measured are kept in runs/benchmarks/universal. Parts that
-train are `trained` (the zoo of `nearest_zoo`, too), `inits`, `finetune` and `overlap`; the others take minutes.
+train are `trained` (the zoo of `nearest_zoo`, too), `finetune` and `overlap`, which take hours, and `inits`; of the
+others `accuracy`, `others` and `ridge_head` take half an hour or more. Two processes, with `--share 0/2` and
+`--share 1/2`, halve that.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +22,15 @@ from benchmarks.universal.baselines import CHEAP, Bench
 from benchmarks.universal.budget import Budget
 from benchmarks.universal.generators import Source, load_source
 from benchmarks.universal.headline import SYNTHESIS, headline
-from benchmarks.universal.kept import Kept, Row
+from benchmarks.universal.kept import Kept, Row, Share
 from weightsmith.datasets import Dataset, load_dataset
 from weightsmith.environment import describe_environment
-from weightsmith.errors import BadInput
+from weightsmith.errors import BadInput, WeightsmithError
 
 # In this order: the zoo of nearest_zoo is trained by trained, and start compares with the networks of inits.
 BASELINES = ("random_init", "ridge_head", "trained", "nearest_zoo", "others")
 PARTS = ("accuracy", "speed", *BASELINES, "finetune", "overlap", "inits", "start", "training")
+WHOLE = ("speed", "nearest_zoo", "start", "training")  # not shared: they time, or need what the other shares train
 OF_SYNTHESIS = ("accuracy", "speed", "finetune", "overlap", "training")
 
 
@@ -34,7 +38,7 @@ class Measuring:
     """What the parts share: whose weights, which images, and where what was measured is kept."""
 
     def __init__(self, wanted: argparse.Namespace) -> None:
-        self.wanted, self.budget = wanted, Budget.of(wanted)
+        self.wanted, self.budget, self.share = wanted, Budget.of(wanted), Share.read(wanted.share)
         self.work = WORK / "universal" / wanted.dataset
         self.work.mkdir(parents=True, exist_ok=True)
 
@@ -56,10 +60,17 @@ class Measuring:
             return self.source.mark
         return self.start_source.mark if part == "start" else ""
 
+    def document(self, part: str) -> dict[str, Any]:
+        """A part as it is kept: its rows, what measured them, whose weights, and how much was asked for."""
+        rows, commits = self.measure(part)
+        environment = {**describe_environment(), **({"commits": ", ".join(commits)} if commits else {})}
+        about = {"environment": environment, "weights": self.marks(part), "budget": self.budget.to_json()}
+        return {**about, "rows": rows}
+
     def measure(self, part: str) -> tuple[list[Row], list[str]]:
         """The rows of a part, and the commits that measured them."""
-        kept = Kept(self.work / f"kept-{part}.jsonl", data=self.data.fingerprint)
-        trained = Kept(self.work / "kept-trained.jsonl", data=self.data.fingerprint)
+        kept = Kept(self.work / f"kept-{part}.jsonl", self.share, data=self.data.fingerprint)
+        trained = Kept(self.work / "kept-trained.jsonl", self.share, data=self.data.fingerprint)
         bench = Bench(trained if part == "trained" else kept, self.data, self.budget, self.work)
         ways: dict[str, Callable[[], list[Row]]] = {
             "accuracy": lambda: accuracy.measured(self.source, kept, self.data, self.budget),
@@ -97,21 +108,35 @@ def options() -> argparse.ArgumentParser:
     found.add_argument(
         "--parts", nargs="*", choices=[*PARTS, "baselines"], help="do these (anew from what is kept); without it, all"
     )
+    found.add_argument(
+        "--share",
+        default="0/1",
+        metavar="OWN/OF",
+        help="measure and keep a share of every part, and no more: 0/2 here and 1/2 in another process, then neither",
+    )
     Budget.add_options(found)
     return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     wanted = options().parse_args(arguments)
-    measuring = Measuring(wanted)
-    chosen = chosen_parts(wanted.parts)
+    measuring, chosen = Measuring(wanted), chosen_parts(wanted.parts)
     files = {part: measuring.work / f"part-{part}.json" for part in PARTS}
-    for part in chosen:
-        rows, commits = measuring.measure(part)
-        environment = {**describe_environment(), **({"commits": ", ".join(commits)} if commits else {})}
-        about = {"environment": environment, "weights": measuring.marks(part), "budget": measuring.budget.to_json()}
-        files[part].write_text(json.dumps({**about, "rows": rows}))
-    documents = {part: json.loads(file.read_text()) for part, file in files.items() if file.exists()}
+    try:
+        if measuring.share.of > 1:
+            for part in chosen:
+                if part not in WHOLE:
+                    measuring.measure(part)
+            return
+        for part in chosen:
+            files[part].write_text(json.dumps(measuring.document(part)))
+    except WeightsmithError as error:
+        sys.exit(f"error: {error}")
+    assemble({part: json.loads(file.read_text()) for part, file in files.items() if file.exists()}, wanted.json)
+
+
+def assemble(documents: Mapping[str, Any], path: Path) -> None:
+    """Write the result where every part is there and has measured the same weights, or say what is to be done."""
     missing = [part for part in PARTS if part not in documents]
     stale = differing({part: document["weights"] for part, document in documents.items()})
     found = {part: document["rows"] for part, document in documents.items()}
@@ -122,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     parts = [{"kind": "part", "part": part, **_said(document)} for part, document in documents.items()]
     rows = [row for part in PARTS for row in found[part]]
-    write_result(wanted.json, headline(found), [*parts, *accuracy.summaries(rows), *rows])
+    write_result(path, headline(found), [*parts, *accuracy.summaries(rows), *rows])
 
 
 def chosen_parts(wanted: Sequence[str] | None) -> list[str]:

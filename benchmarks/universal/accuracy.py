@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Iterable, Sequence
@@ -21,14 +22,13 @@ from weightsmith.ensemble import evaluate
 
 def measured(source: Source, kept: Kept, data: Dataset, budget: Budget) -> list[Row]:
     """A row an architecture; its seed is its number."""
-    progress, rows = Progress(f"accuracy of {source.name}", len(SPLITS) * budget.architectures), []
-    for split in SPLITS:
-        for index in range(budget.architectures):
-            subject = Subject.of(split, index, data)
-            measure = partial(one, source, subject, data)
-            found = kept.row(measure, part="accuracy", generator=source.mark, **subject.key())
-            rows.append({"kind": "accuracy", "method": source.name, **found})
-            progress.done(f"{described(rows[-1])} {found['accuracy']:.4f}")
+    wanted = kept.share.of_all(itertools.product(SPLITS, range(budget.architectures)))
+    progress, rows = Progress(f"accuracy of {source.name}", len(wanted)), []
+    for split, index in wanted:
+        subject = Subject.of(split, index, data)
+        found = kept.row(partial(one, source, subject, data), part="accuracy", generator=source.mark, **subject.key())
+        rows.append({"kind": "accuracy", "method": source.name, **found})
+        progress.done(f"{described(rows[-1])} {found['accuracy']:.4f}")
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,10 +26,11 @@ from weightsmith.errors import BadInput
 from weightsmith.layout import Weights
 from weightsmith.settings.options import validate_options
 
-PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 NEAREST_FAMILY = {"separable": "residual", "mixer": "vit"}  # of those that no network was trained of
 CHEAP = ("random_init", "ridge_head", "nearest_zoo")
-_BATCH = 500
+_BATCH = 500  # images that a network is run on at once
+_SUMMED = 5000  # and those whose features are summed at once
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,13 @@ def cheap(method: str, bench: Bench) -> list[Row]:
         "ridge_head": {"images": bench.budget.ridge_images},
         "nearest_zoo": {"zoo": bench.budget.zoo, "epochs": bench.budget.epochs, "patience": bench.budget.patience},
     }
-    progress, rows = Progress(method, len(SPLITS) * bench.budget.architectures), []
-    for split in SPLITS:
-        for index in range(bench.budget.architectures):
-            subject = Subject.of(split, index, bench.data)
-            found = bench.kept.row(partial(measure[method], subject), part=method, **settings[method], **subject.key())
-            rows.append({"kind": "accuracy", "method": method, **found})
-            progress.done(f"{described(rows[-1])} {found['accuracy']:.4f}")
+    wanted = bench.kept.share.of_all(itertools.product(SPLITS, range(bench.budget.architectures)))
+    progress, rows = Progress(method, len(wanted)), []
+    for split, index in wanted:
+        subject = Subject.of(split, index, bench.data)
+        found = bench.kept.row(partial(measure[method], subject), part=method, **settings[method], **subject.key())
+        rows.append({"kind": "accuracy", "method": method, **found})
+        progress.done(f"{described(rows[-1])} {found['accuracy']:.4f}")
     return rows
 
 
@@ -74,9 +76,9 @@ def ridge_head(subject: Subject, bench: Bench) -> Row:
     module.load_state_dict(recalibrated(module, Weights.of(module), data.train).states()[0])
     head, some = last_linear(module), data.train.head(bench.budget.ridge_images)
     sums = RidgeSums(head.in_features, head.out_features)
-    for images, labels in zip(some.images.split(_BATCH), some.labels.split(_BATCH), strict=True):
-        sums.add(features(module, head, images), F.one_hot(labels, data.classes).float())
-    seen = torch.cat([features(module, head, images) for images in data.validation.images.split(_BATCH)])
+    for images, labels in zip(some.images.split(_SUMMED), some.labels.split(_SUMMED), strict=True):
+        sums.add(_all_features(module, head, images), F.one_hot(labels, data.classes).float())
+    seen = _all_features(module, head, data.validation.images)
     found = []
     for penalty in PENALTIES:
         weight, bias = sums.solved(penalty)
@@ -109,6 +111,10 @@ def features(module: nn.Module, head: nn.Linear, images: Tensor) -> Tensor:
     return seen[0]
 
 
+def _all_features(module: nn.Module, head: nn.Linear, images: Tensor) -> Tensor:
+    return torch.cat([features(module, head, batch) for batch in images.split(_BATCH)])
+
+
 @dataclass(frozen=True)
 class Donor:
     """A trained network of the training split."""
@@ -137,7 +143,7 @@ def nearest_zoo(subject: Subject, bench: Bench, zoo: list[Donor]) -> Row:
     candidates = [one for one in others if one.subject.architecture.name == family]
     candidates = candidates or others  # a zoo so small that it has none of the family
     if not candidates:
-        raise BadInput("the zoo holds no network but this one", "train more: --zoo 40")
+        raise BadInput("the zoo holds no network but this one", "train more: --zoo 30")
     distances = [option_distance(own, _options(one.subject)) for one in candidates]
     nearest = min(range(len(candidates)), key=lambda i: distances[i])
     donor = candidates[nearest]
@@ -151,7 +157,8 @@ def nearest_zoo(subject: Subject, bench: Bench, zoo: list[Donor]) -> Row:
 
 def trained(bench: Bench) -> list[Row]:
     """Rows of `converged`, and of its first epoch as `one_epoch`, of so many architectures a split."""
-    wanted = [(split, i) for split in SPLITS for i in range(trained_count(split, bench.budget))]
+    every = [(split, i) for split in SPLITS for i in range(trained_count(split, bench.budget))]
+    wanted = bench.kept.share.of_all(every)
     progress, rows = Progress("trained", len(wanted)), []
     for split, index in wanted:
         subject = Subject.of(split, index, bench.data)

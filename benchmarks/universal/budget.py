@@ -19,14 +19,14 @@ class Budget:
 
     architectures: int = 100
     trained: int = 20
-    zoo: int = 40
+    zoo: int = 30
     overlapping: int = 20
     finetuned: int = 12
     inits: int = 8
     init_epochs: int = 5
     traced: int = 20
     repeats: int = 9
-    epochs: int = 10
+    epochs: int = 8
     patience: int = 2
     ridge_images: int = 20_000
     finetune_epochs: int = 5

@@ -26,8 +26,9 @@ RESOLUTION = 1 / POINTS  # epochs that count at least: one look at the validatio
 
 def measured(source: Source, kept: Kept, data: Dataset, budget: Budget) -> list[Row]:
     """Of every architecture and target a row with Adam at one rate, and one with the best rate for each side."""
-    progress, rows = Progress("finetune", budget.finetuned), []
-    for index in range(budget.finetuned):
+    wanted = kept.share.of_all(range(budget.finetuned))
+    progress, rows = Progress("finetune", len(wanted)), []
+    for index in wanted:
         subject = Subject.of("unseen_size", index, data)
         random = {rate: _random(kept, subject, data, budget, rate) for rate in RATES}
         enough = target_accuracy(list(random.values()), max(_targets(budget)))

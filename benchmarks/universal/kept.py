@@ -5,20 +5,42 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from weightsmith.environment import describe_environment
+from weightsmith.errors import BadInput
 
 Row = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which of the things to be measured are this process's, where several share a part: number `own` of `of`."""
+
+    own: int = 0
+    of: int = 1
+
+    @classmethod
+    def read(cls, text: str) -> Share:
+        """`0/2` is the first of two."""
+        own, _, of = text.partition("/")
+        if not (own.isdecimal() and of.isdecimal() and int(own) < int(of)):
+            raise BadInput(f"--share {text!r} is not OWN/OF", "give 0/2 to one process and 1/2 to the other")
+        return cls(int(own), int(of))
+
+    def of_all(self, things: Iterable[T]) -> list[T]:
+        return [thing for number, thing in enumerate(things) if number % self.of == self.own]
 
 
 class Kept:
     """A file of `{key, commit, row}`. Whatever a row depends on stands in its key: another one is measured anew."""
 
-    def __init__(self, path: Path, **common: Any) -> None:
-        self.path, self._common = path, common
+    def __init__(self, path: Path, share: Share | None = None, **common: Any) -> None:
+        self.path, self.share, self._common = path, share or Share(), common
         self._found: dict[str, Row] = {}
         self._commits: dict[str, str] = {}
         self._used: set[str] = set()

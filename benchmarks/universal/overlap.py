@@ -20,8 +20,9 @@ from weightsmith.seeds import derive_seed
 
 def measured(source: Source, kept: Kept, trained: Kept, data: Dataset, budget: Budget, work: Path) -> list[Row]:
     """A row an architecture of `unseen_size`; `trained` keeps the networks that other parts train, too."""
-    progress, rows = Progress("overlap", budget.overlapping), []
-    for index in range(budget.overlapping):
+    wanted = kept.share.of_all(range(budget.overlapping))
+    progress, rows = Progress("overlap", len(wanted)), []
+    for index in wanted:
         subject = Subject.of("unseen_size", index, data)
         pair = [converged(trained, subject, data, budget, seed, work) for seed in (0, 1)]
         key = {"part": "overlap", "generator": source.mark, **subject.key()}

@@ -37,8 +37,9 @@ def architecture(data: Dataset) -> Architecture:
 
 def trained_inits(kept: Kept, data: Dataset, budget: Budget, work: Path) -> list[Row]:
     """A network trained from each unseen init: rows with its test accuracy; its weights lie beside."""
-    progress, rows = Progress("inits", budget.inits), []
-    for number in range(budget.inits):
+    wanted = kept.share.of_all(range(budget.inits))
+    progress, rows = Progress("inits", len(wanted)), []
+    for number in wanted:
         file = _file(work, budget, number)
         key = {"part": "inits", "init": number, "epochs": budget.init_epochs, "rate": LEARNING_RATE, "batch": BATCH}
         found = kept.row(lambda n=number, file=file: _train(n, data, budget, file), again=not file.exists(), **key)

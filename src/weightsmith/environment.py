@@ -41,7 +41,7 @@ def command_line() -> str:
     main = getattr(sys.modules.get("__main__"), "__spec__", None)
     words = list(sys.argv)
     if main is not None and main.origin == sys.argv[0]:  # a module by its name, as in `python -m benchmarks.zoo`
-        words[0] = f"python -m {main.name}"
+        words[0] = f"python -m {main.name.removesuffix('.__main__')}"
     return " ".join("=".join(_last_part(part) for part in word.split("=")) for word in words)
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_universal import small_universal
 from torch import Tensor
 
 from benchmarks.universal import start
-from benchmarks.universal.__main__ import PARTS, chosen_parts, differing, main
+from benchmarks.universal.__main__ import PARTS, assemble, chosen_parts, differing, main
 from benchmarks.universal.accuracy import quantile, summaries
 from benchmarks.universal.baselines import features, last_linear
 from benchmarks.universal.budget import Budget
@@ -18,12 +19,13 @@ from benchmarks.universal.finetune import RESOLUTION, accuracy_at, compared, epo
 from benchmarks.universal.fitting import centred_taps, counterpart, cut_or_tile, fitted, option_distance, transplanted
 from benchmarks.universal.generators import Source, load_source
 from benchmarks.universal.headline import headline
-from benchmarks.universal.kept import Kept
+from benchmarks.universal.kept import Kept, Share
 from benchmarks.universal.overlap import overlap
 from benchmarks.universal.ridge import RidgeSums
 from benchmarks.universal.start import affinity
 from benchmarks.universal.training import Point
 from weightsmith.architectures import Architecture
+from weightsmith.architectures.families import SPLITS
 from weightsmith.datasets import load_dataset
 from weightsmith.errors import BadInput
 from weightsmith.generators.tiled import make_tiled
@@ -85,7 +87,7 @@ def test_options_differ_by_choices_layers_and_logarithms_of_sizes() -> None:
 
 
 def test_ridge_without_a_penalty_is_least_squares_and_with_much_of_it_the_mean() -> None:
-    x = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)) + 3
     weight, bias = torch.randn(3, 4), torch.randn(3)
     sums = RidgeSums(4, 3)
     for part in x.split(20):
@@ -99,12 +101,12 @@ def test_ridge_without_a_penalty_is_least_squares_and_with_much_of_it_the_mean()
 
 
 def test_one_feature_is_shrunk_by_the_known_amount() -> None:
-    x = torch.tensor([[-1.0], [1.0]])
+    x = torch.tensor([[6.0], [8.0]])
     sums = RidgeSums(1, 1)
-    sums.add(x, 3 * x + 5)
+    sums.add(x, 3 * x - 16)
     weight, bias = sums.solved(0.5)
     assert weight.item() == pytest.approx(2)  # 3 var / (var + 0.5 var)
-    assert bias.item() == pytest.approx(5)
+    assert 2 * 7 + bias.item() == pytest.approx(5), "the means stay on the line"
 
 
 @pytest.mark.parametrize("name", ["cnn", "residual", "separable", "vit", "mixer", "axial", "mlp", "target_cnn"])
@@ -183,6 +185,54 @@ def test_rows_are_kept_by_all_that_they_depend_on(tmp_path: Path) -> None:
     assert len(again.commits) == 1
 
 
+def test_shares_are_disjoint_and_make_up_the_whole() -> None:
+    shares = [Share.read(f"{own}/3").of_all("abcdefgh") for own in range(3)]
+    assert shares == [["a", "d", "g"], ["b", "e", "h"], ["c", "f"]]
+    for text in ("2/2", "1", "a/2", "-1/2"):
+        with pytest.raises(BadInput, match="OWN/OF"):
+            Share.read(text)
+
+
+def test_a_result_is_written_when_all_parts_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    environment = {"commit": "abc"}
+    networks = [
+        {"kind": "accuracy", "method": "synthesis", "family": "mlp", "accuracy": 0.9, "split": s} for s in SPLITS
+    ]
+    asked = {"target": 2, "rates": "one rate", "median": 4.0, "geometric_mean": 4.0, "min": 3.0, "networks": 1}
+    starts = {"accuracy": 0.99, "init_dependence": 0.9, "function_dependence": 0.8, "start_affinity": 0.95}
+    rows = {
+        "accuracy": networks,
+        "speed": [
+            {"kind": "speed", "threads": 1, "median": 0.25},
+            {"kind": "speed", "threads": 1, "median": 0.5},
+            {"kind": "tracing", "median": 0.125},
+        ],
+        "finetune": [{"kind": "finetune summary", **asked}],
+        "overlap": [{"kind": "overlap", "overlap": 0.5, "independent_overlap": 0.375}],
+        "start": [{"kind": "start", **starts}],
+        "training": [{"kind": "training", "peak_rss_mb": 1500.0}],
+    }
+    documents = {
+        part: {"environment": environment, "budget": {}, "weights": "w", "rows": rows.get(part, [])} for part in PARTS
+    }
+    file = tmp_path / "universal.json"
+    assemble({part: documents[part] for part in PARTS if part != "start"}, file)
+    assert "still to be done: --parts start" in capsys.readouterr().out
+    assemble({**documents, "speed": {**documents["speed"], "weights": "other"}}, file)
+    assert "still to be done: --parts speed" in capsys.readouterr().out
+    assert not file.exists()
+    assemble(documents, file)
+    found = json.loads(file.read_text())
+    assert found["headline"] == {
+        **{f"{split}_{name}": 0.9 for split in SPLITS if split != "training" for name in ("median", "p05")},
+        **{"start_conditioned_accuracy": 0.99, "init_dependence": 0.9, "function_dependence": 0.8},
+        **{"start_affinity": 0.95, "error_overlap": 0.5, "independent_error_overlap": 0.375},
+        **{"seconds_per_network": 0.5, "tracing_seconds": 0.125, "finetune_epoch_ratio": 4.0},
+        "training_peak_rss_mb": 1500.0,
+    }
+    assert len([row for row in found["rows"] if row["kind"] == "summary"]) == 2 * len(SPLITS)
+
+
 def test_parts_follow_one_another_and_must_have_measured_the_same_weights() -> None:
     assert chosen_parts(None) == list(PARTS)
     assert chosen_parts(["start", "nearest_zoo", "inits", "trained"]) == ["trained", "nearest_zoo", "inits", "start"]
@@ -218,6 +268,14 @@ def test_only_states_that_fit_are_loaded(tmp_path: Path) -> None:
     assert len(set(marks)) == 2
 
 
+def test_a_folder_is_loaded_with_what_its_training_said(tmp_path: Path) -> None:
+    small_universal().with_provenance({"peak_rss_mb": 7.5, "families": {"mlp": 1}}).save(tmp_path / "one")
+    source = load_source("synthesis", tmp_path / "one")
+    assert source.training() == {"kind": "training", "generator": "synthesis", "peak_rss_mb": 7.5}
+    with pytest.raises(BadInput, match="there is no synthesizer at"):
+        load_source("synthesis", tmp_path / "none")
+
+
 @pytest.mark.slow
 def test_every_part_on_the_embedded_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -226,6 +284,8 @@ def test_every_part_on_the_embedded_digits(tmp_path: Path, monkeypatch: pytest.M
     short = "--repeats 1 --epochs 1 --patience 1 --ridge-images 200 --finetune-epochs 2 --rate-epochs 1"
     parts = [part for part in PARTS if part not in ("start", "training")]
     arguments = ["--dataset", "digits", "--synthesizer", "state.pt", "--others", "other=state.pt", "--parts", *parts]
+    main([*few.split(), *short.split(), "--share", "1/2", *arguments])
+    assert not list(tmp_path.rglob("part-*.json")), "a share is not the whole"
     main([*few.split(), *short.split(), *arguments])
     work = tmp_path / "runs" / "benchmarks" / "universal" / "digits"
     found = {part: json.loads((work / f"part-{part}.json").read_text())["rows"] for part in parts}

@@ -17,7 +17,7 @@ from weightsmith.symmetry import Symmetry
 OPTIONS = {
     "mlp": {"hidden": [20, 12, 9]},
     "cnn": {"channels": [8, 12], "norm": "group", "hidden": 16},
-    "residual": {"channels": [8, 12], "groups": 2, "norm": "batch"},
+    "residual": {"channels": [8, 12], "norm": "batch"},
     "vit": {"dim": 16, "depth": 2, "heads": 2, "pool": "token"},
     "mixer": {"dim": 16, "depth": 1, "token_hidden": 12},
     "separable": {"channels": [8, 12]},

@@ -71,20 +71,18 @@ def flat(loss: Tensor, generator: UniversalGenerator) -> Tensor:
 
 
 def test_the_gradient_is_that_of_the_mean_loss_where_nothing_is_clipped(
-    pool: ArchitecturePool, generator: UniversalGenerator, batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+    pool: ArchitecturePool, generator: UniversalGenerator, batch: dict[str, Tensor]
 ) -> None:
-    monkeypatch.setattr(task, "_LARGEST_GRADIENT", math.inf)
-    loss, gradient = gradients(TaskLoss(pool, 5), generator, batch)
+    loss, gradient = gradients(TaskLoss(pool, 5, largest_gradient=math.inf), generator, batch)
     expected = torch.stack(plain(pool, 5, generator, batch, torch.Generator().manual_seed(7))).mean()
     assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
     torch.testing.assert_close(gradient, flat(expected, generator), rtol=1e-3, atol=1e-5)
 
 
 def test_each_network_s_gradient_is_clipped_by_itself(
-    pool: ArchitecturePool, generator: UniversalGenerator, batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+    pool: ArchitecturePool, generator: UniversalGenerator, batch: dict[str, Tensor]
 ) -> None:
-    monkeypatch.setattr(task, "_LARGEST_GRADIENT", 0.25)
-    _, gradient = gradients(TaskLoss(pool, 3), generator, batch)
+    _, gradient = gradients(TaskLoss(pool, 3, largest_gradient=0.25), generator, batch)
     each = [flat(one, generator) for one in plain(pool, 3, generator, batch, torch.Generator().manual_seed(7))]
     assert any(one.norm() > 0.25 for one in each)
     clipped = [one * min(1.0, 0.25 / float(one.norm())) for one in each]

@@ -21,7 +21,6 @@ from weightsmith.objectives.replicas import Found, Replicas
 IMAGES, LABELS = "images", "labels"
 _FEWEST_IMAGES = 64
 _CHEAP = 1_500_000  # multiply-adds an image up to which a network sees more of them
-_LARGEST_GRADIENT = 1.0
 
 
 class Job(NamedTuple):
@@ -48,8 +47,9 @@ class Job(NamedTuple):
 class TaskLoss:
     """Mean cross-entropy of generated networks, `mean_a CE(f_a(x; H(a, noise)), y)`, over architectures from `pool`.
 
-    `architectures` are drawn for each update. The gradient of each is clipped to a norm of one before they are
-    averaged, so that one network gone astray does not outvote the others; the loss given back has that gradient.
+    `architectures` are drawn for each update. The gradient of each is clipped to a norm of `largest_gradient` before
+    they are averaged, so that one network gone astray does not outvote the others; the loss given back has that
+    gradient.
     `workers` processes share them, which changes no bit where each has one thread. Networks that cost little see up to
     the whole batch of images. Everything is computed where the hypernetwork lies.
     """
@@ -57,6 +57,7 @@ class TaskLoss:
     pool: ArchitecturePool
     architectures: int = 6
     workers: int = field(default=1, compare=False)
+    largest_gradient: float = field(default=1.0, compare=False)  # states of trainings before it was a choice go on
     _replicas: Replicas | None = field(default=None, init=False, repr=False, compare=False)
     _seconds: dict[int, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -90,10 +91,10 @@ class TaskLoss:
 
     def _found(self, generator: Any, jobs: Sequence[Job]) -> list[Found]:
         if self.workers == 1:
-            return [gradient_of(self.pool, generator, job) for job in jobs]
+            return [gradient_of(self.pool, self.largest_gradient, generator, job) for job in jobs]
         if self._replicas is None:
             # A pool of their own: what this one has traced would travel with it.
-            work = partial(gradient_of, replace(self.pool))
+            work = partial(gradient_of, replace(self.pool), self.largest_gradient)
             self._replicas = Replicas(self.workers, self.architectures, generator, work)
         try:
             found = self._replicas.results(jobs, [self._seconds.get(job.number, math.inf) for job in jobs])
@@ -104,7 +105,7 @@ class TaskLoss:
         return found
 
 
-def gradient_of(pool: ArchitecturePool, generator: Any, job: Job) -> Found:
+def gradient_of(pool: ArchitecturePool, largest: float, generator: Any, job: Job) -> Found:
     """Write the network of a job, measure it, and say how its loss changes with the generator's parameters."""
     prepared, started = pool[job.number], time.perf_counter()
     loss = _loss(prepared, generator, job)
@@ -112,8 +113,8 @@ def gradient_of(pool: ArchitecturePool, generator: Any, job: Job) -> Found:
     found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
     gradient = torch.cat([g.flatten() for g in found])
     norm = float(gradient.norm())
-    if math.isfinite(norm) and norm > _LARGEST_GRADIENT:
-        gradient *= _LARGEST_GRADIENT / norm
+    if math.isfinite(norm) and norm > largest:
+        gradient *= largest / norm
     return Found(float(loss.detach()), gradient, time.perf_counter() - started)
 
 

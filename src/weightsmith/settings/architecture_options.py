@@ -21,6 +21,9 @@ _NORM = "The norm after each convolution: none, batch, group (four groups) or la
 _HEAD = "What the linear head reads: the flattened grid, or its average."
 
 
+SUMS = 8  # learned sums of tokens that a head may read
+
+
 class TargetCnnOptions(Options):
     """Two 3x3 convolutions, each with ReLU and 2x2 max pooling, then two linear layers."""
 
@@ -47,8 +50,9 @@ class CnnOptions(Options):
     groups: Width = Field(default=1, description="Groups of every convolution but the first.")
     activation: Activation = Field(default="relu", description="The function after each convolution.")
     norm: Norm = Field(default="none", description=_NORM)
-    pool: Annotated[Literal["max", "average", "stride"], BeforeValidator(read_text)] = Field(
-        default="max", description="How the grid is halved: 2x2 pooling, or a stride of two."
+    pool: Annotated[Literal["max", "average", "stride", "depthwise"], BeforeValidator(read_text)] = Field(
+        default="max",
+        description="How the grid is halved: 2x2 pooling, a stride of two, or a learned 3x3 filter a channel.",
     )
     head_kind: HeadKind = Field(default="flatten", description=_HEAD)
     hidden: Annotated[Integer, Field(ge=0, le=2**24)] = Field(
@@ -117,8 +121,9 @@ class VitOptions(Options):
     heads: Width = Field(default=4, description="Attention heads.")
     ratio: Few = Field(default=2, description="Hidden units of a block's perceptron, as a multiple of dim.")
     activation: Activation = Field(default="gelu", description="The function inside the perceptrons.")
-    pool: Annotated[Literal["average", "token"], BeforeValidator(read_text)] = Field(
-        default="average", description="What the head reads: the mean of the tokens, or a class token."
+    pool: Annotated[Literal["average", "token", "linear"], BeforeValidator(read_text)] = Field(
+        default="average",
+        description="What the head reads: the mean of the tokens, a class token, or learned sums of tokens.",
     )
 
     @model_validator(mode="after")

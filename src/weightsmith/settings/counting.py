@@ -29,7 +29,8 @@ def cnn(form: options.CnnOptions, shape: Shape, classes: int) -> int:
     for i, outputs in enumerate(form.channels):
         total += _convolution(inputs, outputs, form.kernel, form.groups if i else 1) + _norm(form.norm, outputs)
         if i < 2:
-            grid = [(size + 1) // 2 if form.pool == "stride" else size // 2 for size in grid]
+            grid = [size // 2 if form.pool in ("max", "average") else _halved(size) for size in grid]
+            total += _convolution(outputs, outputs, 3, outputs) if form.pool == "depthwise" else 0
         inputs = outputs
     return total + _head(form.head_kind, inputs, grid, form.hidden, classes)
 
@@ -64,14 +65,18 @@ def separable(form: options.SeparableOptions, shape: Shape, classes: int) -> int
 def vit(form: options.VitOptions, shape: Shape, classes: int) -> int:
     token = form.pool == "token"
     learned = form.dim * (_tokens(shape, form.patch) + token) + form.dim * token  # positions, and the class token
+    sums = _chain([_tokens(shape, form.patch), options.SUMS]) if form.pool == "linear" else 0
+    read = form.dim * (options.SUMS if form.pool == "linear" else 1)
     attention = _chain([form.dim, 3 * form.dim]) + _chain([form.dim, form.dim])
-    return learned + _patch_network(form.dim, form.ratio, form.depth, attention, form.patch, shape, classes)
+    rest = _patch_network(form.dim, form.ratio, form.depth, attention, form.patch, shape)
+    return learned + rest + sums + _chain([read, classes])
 
 
 def mixer(form: options.MixerOptions, shape: Shape, classes: int) -> int:
     tokens = _tokens(shape, form.patch)
     mixing = _chain([tokens, form.token_hidden, tokens])
-    return _patch_network(form.dim, form.ratio, form.depth, mixing, form.patch, shape, classes)
+    rest = _patch_network(form.dim, form.ratio, form.depth, mixing, form.patch, shape)
+    return rest + _chain([form.dim, classes])
 
 
 def axial(form: options.AxialOptions, shape: Shape, classes: int) -> int:
@@ -124,7 +129,7 @@ def _tokens(shape: Shape, patch: int) -> int:
     return (shape[1] // patch) * (shape[2] // patch)
 
 
-def _patch_network(dim: int, ratio: int, depth: int, mixing: int, patch: int, shape: Shape, classes: int) -> int:
-    """Embedding, blocks with two norms, one way of mixing and a perceptron each, a norm, and the head."""
+def _patch_network(dim: int, ratio: int, depth: int, mixing: int, patch: int, shape: Shape) -> int:
+    """Embedding, blocks with two norms, one way of mixing and a perceptron each, and a norm."""
     block = mixing + _chain([dim, ratio * dim, dim]) + 4 * dim
-    return _convolution(shape[0], dim, patch) + depth * block + 2 * dim + _chain([dim, classes])
+    return _convolution(shape[0], dim, patch) + depth * block + 2 * dim

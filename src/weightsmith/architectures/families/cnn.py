@@ -24,7 +24,10 @@ def build(
     head_kind: str = "flatten",
     hidden: int = 128,
 ) -> nn.Sequential:
-    """`(conv - norm - activation - pool) ... head`; `pool` is `max`, `average` or `stride`, which strides instead.
+    """`(conv - norm - activation - pool) ... head`.
+
+    `pool` is `max` or `average`, 2x2; `depthwise`, a strided 3x3 filter a channel, as the blur of Zhang (2019) but
+    learned; or `stride`, of the convolution itself.
 
     `groups` are those of every convolution but the first.
     """
@@ -39,7 +42,11 @@ def build(
             ACTIVATIONS[activation](),
         ]
         if halve:
-            layers += [] if pool == "stride" else [_POOLS[pool](2)]
-            grid = tuple((size + 1) // 2 if pool == "stride" else size // 2 for size in grid)  # type: ignore[assignment]
+            if pool == "depthwise":
+                layers.append(nn.Conv2d(outputs, outputs, 3, 2, 1, groups=outputs))
+            elif pool != "stride":
+                layers.append(_POOLS[pool](2))
+            rounds_up = pool not in _POOLS
+            grid = ((grid[0] + rounds_up) // 2, (grid[1] + rounds_up) // 2)
         inputs = outputs
     return nn.Sequential(*layers, *head(head_kind, inputs, grid, hidden, classes, activation))

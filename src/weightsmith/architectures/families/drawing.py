@@ -167,7 +167,7 @@ def _cnn(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
         "groups": rng.choice((1, 1, 2, 4)),
         "activation": rng.choice(ACTIVATIONS),
         "norm": rng.choice(("none", "none", "batch", "group", "layer")),
-        "pool": rng.choice(("max", "average", "stride")),
+        "pool": rng.choice(("max", "average", "stride", "depthwise")),
         "head_kind": head,
         "hidden": rng.choice((0, sizes.width(rng, 64, 192, 16))),
     }
@@ -195,7 +195,7 @@ def _vit(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
         "heads": rng.choice((2, 4)),
         "ratio": 2,
         "activation": rng.choice(ACTIVATIONS),
-        "pool": rng.choice(("average", "average", "token")),
+        "pool": rng.choice(("average", "average", "token", "linear")),
     }
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weightsmith.architectures.families.parts import ACTIVATIONS
+from weightsmith.settings.architecture_options import SUMS
 
 
 class Attention(nn.Module):
@@ -58,19 +59,24 @@ class PatchBlock(nn.Module):
 
 
 class PatchNetwork(nn.Module):
-    """Patches embedded, blocks, a last norm, and a linear head on the mean of the tokens or on a class token."""
+    """Patches embedded, blocks, a last norm, and a linear head.
+
+    It reads the mean of the tokens (`pool` is `average`), a class token (`token`), or learned sums of them (`linear`).
+    """
 
     def __init__(
-        self, input_shape: Sequence[int], classes: int, patch: int, dim: int, positions: bool, token: bool
+        self, input_shape: Sequence[int], classes: int, patch: int, dim: int, positions: bool, pool: str
     ) -> None:
         super().__init__()
         self.embed = nn.Conv2d(input_shape[0], dim, patch, patch)
         self.tokens = (input_shape[1] // patch) * (input_shape[2] // patch)
+        token = pool == "token"
         self.token = nn.Parameter(0.02 * torch.randn(1, 1, dim)) if token else None
         self.positions = nn.Parameter(0.02 * torch.randn(1, self.tokens + token, dim)) if positions else None
         self.blocks = nn.ModuleList()
         self.norm = nn.LayerNorm(dim)
-        self.head = nn.Linear(dim, classes)
+        self.sums = nn.Linear(self.tokens, SUMS) if pool == "linear" else None
+        self.head = nn.Linear(dim * (SUMS if pool == "linear" else 1), classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images `[batch, channel, height, width]` to logits `[batch, class]`."""
@@ -82,7 +88,11 @@ class PatchNetwork(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = self.norm(x)
-        logits: Tensor = self.head(x[:, 0] if self.token is not None else x.mean(1))
+        if self.sums is not None:
+            read = self.sums(x.transpose(1, 2)).flatten(1)  # (B, D S)
+        else:
+            read = x[:, 0] if self.token is not None else x.mean(1)
+        logits: Tensor = self.head(read)
         return logits
 
 
@@ -97,8 +107,8 @@ def build_vit(
     activation: str = "gelu",
     pool: str = "average",
 ) -> PatchNetwork:
-    """A vision transformer (Dosovitskiy et al. 2021); `pool` is `average` or `token`."""
-    network = PatchNetwork(input_shape, classes, patch, dim, positions=True, token=pool == "token")
+    """A vision transformer (Dosovitskiy et al. 2021); `pool` is `average`, `token` or `linear`."""
+    network = PatchNetwork(input_shape, classes, patch, dim, positions=True, pool=pool)
     for _ in range(depth):
         network.blocks.append(PatchBlock(dim, ratio * dim, activation, Attention(dim, heads)))
     return network
@@ -115,7 +125,7 @@ def build_mixer(
     activation: str = "gelu",
 ) -> PatchNetwork:
     """An MLP-mixer (Tolstikhin et al. 2021) with the mean of the tokens in front of its head."""
-    network = PatchNetwork(input_shape, classes, patch, dim, positions=False, token=False)
+    network = PatchNetwork(input_shape, classes, patch, dim, positions=False, pool="average")
     for _ in range(depth):
         mixing = Mixing(network.tokens, token_hidden, activation)
         network.blocks.append(PatchBlock(dim, ratio * dim, activation, mixing))
