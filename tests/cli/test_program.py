@@ -88,7 +88,8 @@ def test_dry_run_says_what_would_happen(name: str, tmp_path: Path) -> None:
     done = light("run", name, "--dry-run", "--out", tmp_path / "run")
     assert done.returncode == 0
     parameters = "26,506" if name.startswith("mnist-weight-") else "421,642"
-    assert f"# parameters of one network: {parameters}" in done.stdout
+    said = "# architectures: 1,200" if name == "mnist-universal" else f"# parameters of one network: {parameters}"
+    assert said in done.stdout
     assert f"name: {name}" in done.stdout
     assert not (tmp_path / "run").exists()
 
