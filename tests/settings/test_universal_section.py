@@ -135,4 +135,4 @@ def test_a_dry_run_says_what_it_would_do_without_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("False\n")
     assert "# architectures: 1,200 of the splits training (mlp 25%, vit 75%)" in done.stdout
-    assert "# training: 40,000 updates, 6 of them and up to 256 images in each" in done.stdout
+    assert "# training: 20,000 updates, 6 of them and up to 256 images in each" in done.stdout
