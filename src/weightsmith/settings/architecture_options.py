@@ -118,7 +118,10 @@ class VitOptions(Options):
     patch: Width = Field(default=7, description="Height and width of a patch in pixels.")
     dim: Width = Field(default=64, description="Features of a token.")
     depth: Few = Field(default=2, description="Blocks.")
-    heads: Width = Field(default=4, description="Attention heads.")
+    heads: Annotated[Integer, Field(ge=0, le=2**16)] = Field(
+        default=4, description="Attention heads; with 0 the tokens do not see one another before the head."
+    )
+    positions: Truth = Field(default=True, description="Whether a learned vector is added to each token.")
     ratio: Few = Field(default=2, description="Hidden units of a block's perceptron, as a multiple of dim.")
     activation: Activation = Field(default="gelu", description="The function inside the perceptrons.")
     pool: Annotated[Literal["average", "token", "linear"], BeforeValidator(read_text)] = Field(
@@ -128,7 +131,8 @@ class VitOptions(Options):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        _divides("a number of heads", self.heads, [self.dim])
+        if self.heads:
+            _divides("a number of heads", self.heads, [self.dim])
         return self
 
 

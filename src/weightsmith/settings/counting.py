@@ -64,10 +64,12 @@ def separable(form: options.SeparableOptions, shape: Shape, classes: int) -> int
 
 def vit(form: options.VitOptions, shape: Shape, classes: int) -> int:
     token = form.pool == "token"
-    learned = form.dim * (_tokens(shape, form.patch) + token) + form.dim * token  # positions, and the class token
+    learned = form.dim * (_tokens(shape, form.patch) + token) * form.positions + form.dim * token
     sums = _chain([_tokens(shape, form.patch), options.SUMS]) if form.pool == "linear" else 0
     read = form.dim * (options.SUMS if form.pool == "linear" else 1)
     attention = _chain([form.dim, 3 * form.dim]) + _chain([form.dim, form.dim])
+    if not form.heads:
+        attention = -2 * form.dim  # nor is there the norm before it
     rest = _patch_network(form.dim, form.ratio, form.depth, attention, form.patch, shape)
     return learned + rest + sums + _chain([read, classes])
 

@@ -187,15 +187,22 @@ def _residual(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     }
 
 
+# How tokens come to know of each other: by attention, or by the head alone.
+_LOOKING_AROUND: tuple[dict[str, Any], ...] = (
+    *({"heads": heads, "pool": pool} for heads in (2, 4) for pool in ("average", "average", "token", "linear")),
+    {"heads": 0, "pool": "linear"},
+    {"heads": 0, "pool": "linear", "positions": False},
+)
+
+
 def _vit(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     return {
         "patch": rng.choice((4, 7)),
         "dim": sizes.width(rng, 32, 96, 8),
         "depth": sizes.depth(rng, (1, 2, 4), 3),
-        "heads": rng.choice((2, 4)),
         "ratio": 2,
         "activation": rng.choice(ACTIVATIONS),
-        "pool": rng.choice(("average", "average", "token", "linear")),
+        **rng.choice(_LOOKING_AROUND),
     }
 
 

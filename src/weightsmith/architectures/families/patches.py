@@ -45,15 +45,16 @@ class Mixing(nn.Module):
 
 
 class PatchBlock(nn.Module):
-    """`x + mix(norm(x))`, then `x + perceptron(norm(x))`."""
+    """`x + mix(norm(x))` where there is anything that mixes tokens, then `x + perceptron(norm(x))`."""
 
-    def __init__(self, dim: int, hidden: int, activation: str, mix: nn.Module) -> None:
+    def __init__(self, dim: int, hidden: int, activation: str, mix: nn.Module | None) -> None:
         super().__init__()
-        self.norm1, self.mix = nn.LayerNorm(dim), mix
+        self.norm1, self.mix = (nn.LayerNorm(dim), mix) if mix is not None else (None, None)
         self.norm2, self.mlp = nn.LayerNorm(dim), _perceptron(dim, hidden, activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.mix(self.norm1(x))
+        if self.norm1 is not None and self.mix is not None:
+            x = x + self.mix(self.norm1(x))
         y: Tensor = x + self.mlp(self.norm2(x))
         return y
 
@@ -106,11 +107,15 @@ def build_vit(
     ratio: int = 2,
     activation: str = "gelu",
     pool: str = "average",
+    positions: bool = True,
 ) -> PatchNetwork:
-    """A vision transformer (Dosovitskiy et al. 2021); `pool` is `average`, `token` or `linear`."""
-    network = PatchNetwork(input_shape, classes, patch, dim, positions=True, pool=pool)
+    """A vision transformer (Dosovitskiy et al. 2021); `pool` is `average`, `token` or `linear`.
+
+    Without `heads` tokens do not see one another before the head.
+    """
+    network = PatchNetwork(input_shape, classes, patch, dim, positions, pool)
     for _ in range(depth):
-        network.blocks.append(PatchBlock(dim, ratio * dim, activation, Attention(dim, heads)))
+        network.blocks.append(PatchBlock(dim, ratio * dim, activation, Attention(dim, heads) if heads else None))
     return network
 
 
