@@ -49,7 +49,8 @@ class PatchBlock(nn.Module):
 
     def __init__(self, dim: int, hidden: int, activation: str, mix: nn.Module | None) -> None:
         super().__init__()
-        self.norm1, self.mix = (nn.LayerNorm(dim), mix) if mix is not None else (None, None)
+        self.norm1 = nn.LayerNorm(dim) if mix is not None else None
+        self.mix = mix
         self.norm2, self.mlp = nn.LayerNorm(dim), _perceptron(dim, hidden, activation)
 
     def forward(self, x: Tensor) -> Tensor:
