@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from weightsmith.hypernetworks import Blueprint, Hypernetwork, HypernetworkSizes
+from weightsmith.hypernetworks.context import blurred
 from weightsmith.hypernetworks.started import StartedHypernetwork
 
 
@@ -19,9 +20,11 @@ class UniversalGenerator:
     def __init__(self, network: Hypernetwork) -> None:
         self.network = network
 
-    def weights(self, blueprint: Blueprint, rng: torch.Generator) -> dict[str, Tensor]:
-        """One network's tensors by name, differentiable in the hypernetwork."""
-        found: dict[str, Tensor] = self.network(blueprint, self.network.draw(blueprint, rng))
+    def weights(self, blueprint: Blueprint, rng: torch.Generator, blur: float = 0.0) -> dict[str, Tensor]:
+        """One network's tensors by name, differentiable in the hypernetwork; `blur` as in `blurred`, for training."""
+        noise = self.network.draw(blueprint, rng)
+        features = blurred(blueprint.features, blur, rng) if blur else None
+        found: dict[str, Tensor] = self.network(blueprint, noise, features)
         return found
 
 

@@ -159,6 +159,19 @@ def _numbers(node: TensorNode, operation: Operation, depth: int) -> list[float]:
     ]
 
 
+def blurred(features: Tensor, blur: float, rng: torch.Generator) -> Tensor:
+    """Features `[tensor, FEATURES]` of which one cannot be too sure.
+
+    Numbers are off by `blur` for all tensors together and half of that for each; a flag is left out at half that rate.
+    """
+    flags, numbers = features[:, :-_NUMBERS], features[:, -_NUMBERS:]
+    together = torch.randn(1, _NUMBERS, generator=rng)
+    apart = torch.randn(len(features), _NUMBERS, generator=rng)
+    kept = torch.rand(flags.shape, generator=rng) >= blur / 2
+    off = (blur * (together + apart / 2)).to(numbers)
+    return torch.cat([flags * kept.to(flags), numbers + off], 1)
+
+
 def _first(option: object) -> int:
     value = option[0] if isinstance(option, tuple | list) and option else option
     return value if isinstance(value, int) and value > 0 else 1

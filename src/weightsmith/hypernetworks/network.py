@@ -88,14 +88,23 @@ class Hypernetwork(nn.Module):
         rows = self.get_buffer("table").cpu()[first + places % (TABLE // 2)].float()
         return math.sqrt(fixed) * rows + math.sqrt(1 - fixed) * own
 
-    def forward(self, blueprint: Blueprint, noise: Float[Tensor, "unit noise"]) -> dict[str, Tensor]:
-        """The tensors of the blueprint by name. `noise` need not be normal: it is centred and scaled a layer."""
+    def forward(
+        self, blueprint: Blueprint, noise: Float[Tensor, "unit noise"], features: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The tensors of the blueprint by name. `noise` need not be normal: it is centred and scaled a layer.
+
+        `features` stand in place of the blueprint's own, as where training blurs them.
+        """
         blueprint = blueprint.on(self.device)
-        units, tensors = self.codes(blueprint, noise)
+        units, tensors = self.codes(blueprint, noise, features=features)
         return self.pairs(blueprint, units, tensors)
 
     def codes(
-        self, blueprint: Blueprint, noise: Float[Tensor, "unit noise"], told: Tensor | None = None
+        self,
+        blueprint: Blueprint,
+        noise: Float[Tensor, "unit noise"],
+        told: Tensor | None = None,
+        features: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The code of every unit and of every tensor, `[unit, dim]` and `[tensor, dim]`.
 
@@ -103,7 +112,7 @@ class Hypernetwork(nn.Module):
         """
         blueprint = blueprint.on(self.device)
         layers = Layers(blueprint)
-        tensors = self.read(blueprint.features)
+        tensors = self.read(blueprint.features if features is None else features)
         tensors = tensors if told is None else tensors + told
         size = layers.counts.log2()[:, None] / 4 - 1.5
         places = self.place(torch.cat([blueprint.writes @ tensors, blueprint.reads @ tensors, size], 1))

@@ -26,7 +26,8 @@ _CHEAP = 1_500_000  # multiply-adds an image up to which a network sees more of 
 class Job(NamedTuple):
     """One architecture of one update: its number in the pool, the seed of its noise, and the images of the batch.
 
-    `autocast`: whether products are taken in bfloat16, which a process of its own must be told.
+    `autocast`: whether products are taken in bfloat16, which a process of its own must be told; `blur`: of what the
+    hypernetwork is told of the architecture.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Job(NamedTuple):
     images: Tensor
     labels: Tensor
     autocast: bool = False
+    blur: float = 0.0
 
     def shown(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
         """The images and labels that this architecture sees: more where it costs little."""
@@ -50,13 +52,14 @@ class TaskLoss:
     A generator that begins at given weights is given a fresh initialisation of each architecture in place of noise.
     `architectures` are drawn for each update. The gradient of each is clipped to a norm of `largest_gradient` before
     they are averaged, so that one network gone astray does not outvote the others; the loss given back has that
-    gradient.
-    `workers` processes share them, which changes no bit where each has one thread. Networks that cost little see up to
-    the whole batch of images. Everything is computed where the hypernetwork lies.
+    gradient. What the hypernetwork is told of them is blurred by `blur`, so that it does not cling to how those of the
+    pool look. `workers` processes share them, which changes no bit where each has one thread. Networks that cost little
+    see up to the whole batch of images. Everything is computed where the hypernetwork lies.
     """
 
     pool: ArchitecturePool | ChosenPool
     architectures: int = 6
+    blur: float = 0.0
     workers: int = field(default=1, compare=False)
     largest_gradient: float = field(default=1.0, compare=False)  # states of trainings before it was a choice go on
     _replicas: Replicas | None = field(default=None, init=False, repr=False, compare=False)
@@ -67,7 +70,8 @@ class TaskLoss:
         numbers = torch.randint(len(self.pool), (self.architectures,), generator=rng).tolist()
         seeds = torch.randint(2**62, (len(numbers),), generator=rng).tolist()
         autocast = torch.is_autocast_enabled(batch[IMAGES].device.type)
-        jobs = [Job(*parts, batch[IMAGES], batch[LABELS], autocast) for parts in zip(numbers, seeds, strict=True)]
+        how = autocast, self.blur if torch.is_grad_enabled() else 0.0
+        jobs = [Job(*parts, batch[IMAGES], batch[LABELS], *how) for parts in zip(numbers, seeds, strict=True)]
         device = generator.network.device
         if not torch.is_grad_enabled():
             losses = [float(_loss(self.pool[job.number], generator, job)) for job in jobs]
@@ -127,7 +131,8 @@ def _loss(prepared: Prepared, generator: Any, job: Job) -> Tensor:
         if hasattr(generator, "from_start"):
             weights = generator.from_start(prepared.blueprint, prepared.start(job.seed), rng)
         else:
-            weights = generator.weights(prepared.blueprint, rng)
+            blur = {"blur": job.blur} if job.blur else {}
+            weights = generator.weights(prepared.blueprint, rng, **blur)
         return F.cross_entropy(prepared(weights, images.to(device)).float(), labels.to(device))
 
 

@@ -175,10 +175,11 @@ def _cnn(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
 
 def _residual(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     first = sizes.width(rng, 16, 48, 4)
-    deep = sizes.depth(rng, (2, 4), 3)
+    deep = sizes.depth(rng, (2, 2, 4, 5), 3)
+    early = rng.randint(1, deep - 1)
     return {
         "channels": [first, sizes.width(rng, 32, 64, 4)],
-        "blocks": [deep // 2, deep - deep // 2],
+        "blocks": [early, deep - early],
         "bottleneck": rng.random() < 0.3,
         "group_width": rng.choice((0, 0, 2, 4)),
         "activation": rng.choice(ACTIVATIONS),
@@ -207,7 +208,7 @@ def _vit(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
 
 
 def _axial(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
-    depth = sizes.depth(rng, (2, 4), 3)
+    depth = sizes.depth(rng, (1, 2, 4, 5), 3)
     return {
         "widths": [sizes.width(rng, 24, 64, 4) for _ in range(depth)],
         "activation": rng.choice(ACTIVATIONS),
