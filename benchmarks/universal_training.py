@@ -45,13 +45,15 @@ class Phase:
     schedule: Literal["constant", "cosine"] = "constant"
     pool: int = 700
     architectures: int = 6
+    blur: float = 0.0
 
 
 # Codes that are the same for all networks learn several times as fast; then part of them is drawn anew.
 PHASES = (
     Phase("begin", 800, 1.0, pool=150),
     Phase("fixed", 2500, 1.0),
-    Phase("drawn", 8000, 0.8, schedule="cosine"),
+    Phase("drawn", 2500, 0.8),
+    Phase("blurred", 4500, 0.8, schedule="cosine", blur=0.1),
 )
 
 
@@ -85,7 +87,8 @@ def conduct(
 
 def _train(phase: Phase, before: Path | None, data: Dataset, folder: Path, workers: int) -> None:
     generator = generator_of(phase, before)
-    objective = TaskLoss(ArchitecturePool("training", phase.pool), phase.architectures, workers)
+    pool = ArchitecturePool("training", phase.pool)
+    objective = TaskLoss(pool, phase.architectures, phase.blur, workers)
     settings = LoopSettings(
         optimizer="muon",
         schedule=phase.schedule,

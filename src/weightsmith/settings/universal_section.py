@@ -56,6 +56,9 @@ class UniversalSettings(Settings):
     )
     pool: Count = Field(default=800, description="Architectures to learn from; each is traced once.")
     architectures: Count = Field(default=6, description="Architectures in an update.")
+    blur: Annotated[Number, Field(ge=0, le=1)] = Field(
+        default=0.0, description="How unsure of an architecture's sizes and surroundings it is left while it learns."
+    )
     workers: CountOrZero = Field(
         default=0, description="Processes that share an update, which changes no bit; 0 is one a core, and 1 on a GPU."
     )
