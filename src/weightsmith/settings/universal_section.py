@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from weightsmith.settings.scalars import Text, refuse
+from weightsmith.settings.scalars import Number, Text, refuse
 from weightsmith.settings.sections import Choice, Count, CountOrZero, Optional, Settings
 
 SplitName = Annotated[Literal["training", "unseen_size", "beyond", "unseen_combination"], Choice]
