@@ -50,10 +50,10 @@ class Phase:
 
 # Codes that are the same for all networks learn several times as fast; then part of them is drawn anew.
 PHASES = (
-    Phase("begin", 800, 1.0, pool=150),
+    Phase("begin", 700, 1.0, pool=150),
     Phase("fixed", 2500, 1.0),
     Phase("drawn", 2500, 0.8),
-    Phase("blurred", 4500, 0.8, schedule="cosine", blur=0.1),
+    Phase("blurred", 4000, 0.8, rate=1.2e-3, schedule="cosine", blur=0.1),
 )
 
 
