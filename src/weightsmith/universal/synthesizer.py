@@ -31,7 +31,7 @@ from weightsmith.universal.coverage import Coverage
 from weightsmith.universal.reading import Reading
 from weightsmith.universal.starting import Start, count_of
 from weightsmith.universal.synthesis import Synthesis
-from weightsmith.universal.writing import require_reads, write_networks
+from weightsmith.universal.writing import write_networks
 
 NETWORKS = 8  # where no number is asked for
 
@@ -119,6 +119,14 @@ class UniversalSynthesizer:
         """Whether it writes from given weights, not from noise."""
         return isinstance(self.generator, StartedGenerator)
 
+    def require_reads_starts(self, given: bool = True) -> None:
+        """Raise `BadInput` where a start is `given` to a synthesizer that writes from noise."""
+        if given and not self.begins_at_weights:
+            raise BadInput(
+                "this synthesizer writes from noise and reads no start",
+                "leave the start out, or give a synthesizer that was trained to begin at given weights",
+            )
+
     def with_provenance(self, provenance: Mapping[str, Any]) -> UniversalSynthesizer:
         """The same generator with a statement of where it comes from (any JSON mapping)."""
         return replace(self, provenance=provenance)
@@ -155,7 +163,7 @@ class UniversalSynthesizer:
         return cls(generator, covers, config.provenance)
 
     def _require(self, n: int | None, start: Start | None) -> int:
-        require_reads(self.generator, start)
+        self.require_reads_starts(start is not None)
         return count_of(n, start, NETWORKS)
 
     def _config(self, digest: str) -> dict[str, Any]:

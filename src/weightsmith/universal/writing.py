@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from weightsmith.datasets import Split, load_dataset
 from weightsmith.ensemble import has_running_statistics, recalibrated
-from weightsmith.errors import BadInput, WeightsmithError
+from weightsmith.errors import WeightsmithError
 from weightsmith.generators.universal import StartedGenerator, UniversalGenerator
 from weightsmith.layout import Layout
 from weightsmith.seeds import derive_seed
@@ -63,15 +63,6 @@ def write_networks(
 
 
 _NOT_ASKED = "running statistics stand as in the module, since recalibration was not wanted"
-
-
-def require_reads(generator: AnyGenerator, start: Start | None) -> None:
-    """Raise `BadInput` where a start is given to a generator that writes from noise."""
-    if start is not None and not isinstance(generator, StartedGenerator):
-        raise BadInput(
-            "this synthesizer writes from noise and reads no start",
-            "leave the start out, or give a synthesizer that was trained to begin at given weights",
-        )
 
 
 def _from_noise(generator: UniversalGenerator, reading: Reading, seed: int) -> State:
