@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightsmith.errors import BadInput
-from weightsmith.interfaces import Generator, LossRecord
+from weightsmith.interfaces import LossRecord
 from weightsmith.objectives.task import IMAGES, TaskLoss
 
 
@@ -33,7 +34,7 @@ class Shifted:
         if not 0 < self.share <= 1:
             raise BadInput(f"a share of {self.share} of the images is shifted", "use more than 0, and 1 at most")
 
-    def __call__(self, generator: Generator, batch: Mapping[str, Tensor], rng: torch.Generator) -> LossRecord:
+    def __call__(self, generator: Any, batch: Mapping[str, Tensor], rng: torch.Generator) -> LossRecord:
         """The loss of the task on a batch of its examples."""
         if not torch.is_grad_enabled():
             return self.task(generator, batch, rng)

@@ -90,7 +90,9 @@ def _checked(reading: Reading, state: Mapping[str, Tensor], where: str) -> State
 
 def _sound(value: Any, like: Tensor, what: str) -> Tensor:
     if not isinstance(value, Tensor) or value.is_meta:
-        problem = "lies on the meta device, without values" if isinstance(value, Tensor) else f"is a {type(value)}"
+        problem = (
+            "lies on the meta device, without values" if isinstance(value, Tensor) else f"is a {type(value).__name__}"
+        )
         raise BadInput(f"{what} {problem}", "give tensors with values")
     if value.shape != like.shape:
         raise BadInput(
