@@ -7,7 +7,7 @@ from torch import nn
 
 from weightsmith.architectures import Architecture
 from weightsmith.datasets import DatasetRequest, load_dataset
-from weightsmith.generators.universal import make_universal
+from weightsmith.generators.universal import make_started, make_universal
 from weightsmith.hypernetworks import HypernetworkSizes
 from weightsmith.hypernetworks.pool import Prepared
 from weightsmith.universal import Coverage, UniversalSynthesizer
@@ -21,10 +21,19 @@ TRAINED_ON = (
 )
 
 
+def small_covers() -> Coverage:
+    return Coverage.of([Prepared.of(form).extent for form in TRAINED_ON], DIGITS, load_dataset(DIGITS))
+
+
+def small_started(share: float = 0.5) -> UniversalSynthesizer:
+    """The same, which begins at given weights."""
+    sizes = HypernetworkSizes(noise=12, dim=8, rank=5, depth=1, heads=2, start_share=share)
+    return UniversalSynthesizer(make_started(0, sizes), small_covers(), {"made by": "a test"})
+
+
 def small_universal(sizes: HypernetworkSizes | None = None) -> UniversalSynthesizer:
-    covers = Coverage.of([Prepared.of(form).extent for form in TRAINED_ON], DIGITS, load_dataset(DIGITS))
     made = make_universal(0, sizes or HypernetworkSizes(noise=3, dim=8, rank=5, depth=1, heads=2))
-    return UniversalSynthesizer(made, covers, {"made by": "a test"})
+    return UniversalSynthesizer(made, small_covers(), {"made by": "a test"})
 
 
 class Perceptron(nn.Module):

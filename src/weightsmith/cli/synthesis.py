@@ -17,9 +17,9 @@ from weightsmith.cli.typed import read_typed
 from weightsmith.errors import BadInput, WeightsmithError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-    from weightsmith.universal import Coverage, Synthesis
+    from weightsmith.universal import Coverage, Synthesis, UniversalSynthesizer
 
 OptionTexts = Annotated[
     list[str] | None,
@@ -55,8 +55,18 @@ def synthesize(
             help="NAME.safetensors (with -n, NAME-00000.safetensors and so on), or a new folder; weights.safetensors.",
         ),
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="How many different networks.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
+    n: Annotated[
+        int | None, typer.Option("-n", min=1, help="How many different networks; 1, or one for each --start.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise, or of the initialisations to start from.")] = 0,
+    start: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Weights of MODULE to begin at, .safetensors, .pt or .pth, for a synthesizer that reads them; again "
+            "for another network. Without it, such a one begins at standard initialisations.",
+        ),
+    ] = None,
     evaluate: Annotated[
         bool, typer.Option("--evaluate", help="Measure them on test images; they are written only with --out.")
     ] = False,
@@ -81,17 +91,21 @@ def synthesize(
     texts = [*(options or ()), *(more or ())]
     shape = _sizes(input_shape)
     out = out or (None if evaluate else Path("weights.safetensors"))
-    files = [] if out is None else network_files(out, n)
+    count = _count(n, start or [])
+    files = [] if out is None else network_files(out, count)
     if picture is not None:
         require_new_picture(picture)
     typed = read_typed(module, texts, None)
     from weightsmith.universal import synthesizer_for
 
     chosen = synthesizer_for(dataset, synthesizer)
+    starts = _starts(chosen, start or [])
     built = _built(typed, chosen.covers)
     reading = chosen.read(built, dataset=dataset, strict=strict, input_shape=shape)
-    found = chosen.write(reading, n, seed, recalibrate=recalibrate)
-    rows: list[dict[str, Any]] = [{"network": i} for i in range(n)]
+    found = chosen.write(reading, count, seed, recalibrate=recalibrate, start=starts)
+    rows: list[dict[str, Any]] = [{"network": i} for i in range(count)]
+    for row, file in zip(rows, start or [], strict=False):
+        row["start"] = str(file)
     measured = _measured(found, chosen.covers, rows) if evaluate else {}
     if out is not None:
         write_networks(out, files, found.networks)
@@ -100,7 +114,7 @@ def synthesize(
     if picture is not None:
         _draw(found, picture, module)
     if as_json:
-        print_document("synthesis", _headline(found, chosen.covers, n, seed) | measured, rows)
+        print_document("synthesis", _headline(found, chosen.covers, count, seed) | measured, rows)
         return
     for line in found.lines:
         typer.echo(line)
@@ -108,6 +122,22 @@ def synthesize(
         typer.echo(_line(row))
     if picture is not None:
         typer.echo(f"graph: {picture}")
+
+
+def _count(n: int | None, start: Sequence[Path]) -> int:
+    if n is not None and start and n != len(start):
+        raise BadInput(
+            f"-n {n} for {len(start)} of --start: each start gives one network", "give as many starts, or leave -n out"
+        )
+    return n or len(start) or 1
+
+
+def _starts(chosen: UniversalSynthesizer, files: Sequence[Path]) -> list[dict[str, Tensor]] | None:
+    """The state dicts in these files, which are read without executing anything; nothing where there are none."""
+    from weightsmith.checkpoint import read_checkpoint
+
+    chosen.require_reads_starts(bool(files))
+    return [read_checkpoint(file) for file in files] or None
 
 
 def _sizes(text: str | None) -> tuple[int, ...] | None:
@@ -179,7 +209,8 @@ def _headline(found: Synthesis, covers: Coverage, n: int, seed: int) -> dict[str
 
 
 def _line(row: dict[str, Any]) -> str:
-    parts = [str(row["file"])] if "file" in row else []
+    parts = [f"from {row['start']}"] if "start" in row else []
+    parts += [str(row["file"])] if "file" in row else []
     if "accuracy" in row:
         parts.append(_said(row["accuracy"], row["loss"]))
     if "accuracy_before_recalibration" in row:

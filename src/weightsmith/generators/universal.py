@@ -15,6 +15,7 @@ from weightsmith.hypernetworks.started import StartedHypernetwork
 class UniversalGenerator:
     """`w = H(graph, noise)`: one pass, no likelihood."""
 
+    name = "universal"
     has_likelihood = False
 
     def __init__(self, network: Hypernetwork) -> None:
@@ -31,6 +32,7 @@ class UniversalGenerator:
 class StartedGenerator:
     """`w = H(graph, start)`: one pass from given weights, deterministic, no likelihood."""
 
+    name = "started"
     has_likelihood = False
 
     def __init__(self, network: StartedHypernetwork) -> None:

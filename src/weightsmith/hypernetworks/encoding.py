@@ -56,17 +56,26 @@ class UnitEncoder(nn.Module):
 
         Raises `BadInput` for a tensor that is missing or of another shape.
         """
-        values = [value.to(self.device) for value in standardised(blueprint, weights)]
-        return self.encode(blueprint, values).units
+        values, blueprint = standardised(blueprint, weights), blueprint.on(self.device)
+        contract = self._contraction(blueprint, [value.to(self.device) for value in values], None)
+        return self._with_groups(blueprint, Layers(blueprint), self._units(blueprint, contract))
 
     def encode(self, blueprint: Blueprint, values: Sequence[Tensor], told: Tensor | None = None) -> Encoded:
         """The same of one standardised value a tensor; `told` `[tensor, dim]` is added to what is read of each."""
         blueprint = blueprint.on(self.device)
+        contract = self._contraction(blueprint, values, told)
+        units = self._units(blueprint, contract)
+        return Encoded(self._with_groups(blueprint, Layers(blueprint), units), contract.tensors(units))
+
+    def _contraction(self, blueprint: Blueprint, values: Sequence[Tensor], told: Tensor | None) -> Contraction:
         tensors = self.read(blueprint.features)
-        contract = Contraction(self.pairs, blueprint, values, tensors if told is None else tensors + told)
+        return Contraction(self.pairs, blueprint, values, tensors if told is None else tensors + told)
+
+    def _units(self, blueprint: Blueprint, contract: Contraction) -> Tensor:
+        """The codes before any is shared."""
         layers = Layers(blueprint)
         spaces = [(blueprint.space_of == space).nonzero()[:, 0] for space in range(blueprint.spaces)]
-        units = tensors.new_zeros(blueprint.units, tensors.shape[1])
+        units = blueprint.features.new_zeros(blueprint.units, self.pairs.sides.shape[1])
         for space, members in enumerate(spaces):
             found = layers.standardised(contract.space(space, units))
             units = units.index_copy(0, members, _told_apart(found[members]))
@@ -74,7 +83,7 @@ class UnitEncoder(nn.Module):
             found = layers.standardised(contract.everywhere(units))
             for members in spaces:
                 units = units.index_copy(0, members, _told_apart(found[members]))
-        return Encoded(self._with_groups(blueprint, layers, units), contract.tensors(units))
+        return units
 
     def _with_groups(self, blueprint: Blueprint, layers: Layers, units: Tensor) -> Tensor:
         """Part of each code is shared by the units of its group; where a layer is one group nothing changes."""

@@ -19,7 +19,8 @@ class StartedHypernetwork(nn.Module):
     """`W = r (sqrt(1 - s^2) H / rms + s start / rms)` with `H = H(codes(start))` and r its root mean square a tensor.
 
     `s` is `start_share`: as training leaves part of an initialisation where it was, so does this. Codes of units
-    come from the start by a `UnitEncoder`, which sees what a unit does, not where it stands. Vectors are H's alone.
+    come from the start by a `UnitEncoder`, which sees what a unit does, not where it stands. Vectors and weights of
+    norms are H's alone; a tensor that starts at zero adds nothing. Tied tensors are read by their first name.
     """
 
     def __init__(self, sizes: HypernetworkSizes) -> None:
@@ -36,9 +37,8 @@ class StartedHypernetwork(nn.Module):
     def forward(self, blueprint: Blueprint, start: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The tensors of the blueprint by name. Raises `BadInput` for a start that lacks one, or has another shape."""
         blueprint = blueprint.on(self.device)
-        given = {
-            name: start[name].to(self.device) for plan in blueprint.tensors for name in plan.names if name in start
-        }
+        read = (plan.names[0] for plan in blueprint.tensors)
+        given = {name: start[name].to(self.device) for name in read if name in start}
         written = self.body(blueprint, self.encoder(blueprint, given))
         for plan in blueprint.tensors:
             if len(plan.shape) > 1 and not plan.base:
@@ -47,6 +47,6 @@ class StartedHypernetwork(nn.Module):
         return written
 
     def _joined(self, written: Tensor, start: Tensor) -> Tensor:
-        share, scale = self.sizes.start_share, written.square().mean().sqrt()
+        share, scale = self.sizes.start_share, (written.square().mean() + _SMALL).sqrt()
         direction = start * torch.rsqrt(start.square().mean() + _SMALL)
         return math.sqrt(1 - share**2) * written + share * scale * direction

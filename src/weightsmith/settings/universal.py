@@ -35,9 +35,9 @@ class HypernetworkConfig(_Closed):
 
 
 class GeneratorConfig(_Closed):
-    """The generator by its name, and its sizes."""
+    """The generator by its name (`universal` writes from noise, `started` from given weights), and its sizes."""
 
-    name: Literal["universal"]
+    name: Literal["universal", "started"]
     options: HypernetworkConfig
 
 

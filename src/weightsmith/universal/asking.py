@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -12,8 +13,9 @@ from torch import nn
 from weightsmith.errors import BadInput
 from weightsmith.pretrained import UNIVERSAL
 from weightsmith.universal.borrowing import require_module
+from weightsmith.universal.starting import Start, count_of
 from weightsmith.universal.synthesis import State, Synthesis
-from weightsmith.universal.synthesizer import UniversalSynthesizer, require_count
+from weightsmith.universal.synthesizer import UniversalSynthesizer
 
 Given = UniversalSynthesizer | str | Path | None
 _DATASET = "mnist"
@@ -26,24 +28,30 @@ class SynthesisWarning(UserWarning):
 def synthesize(
     module: nn.Module,
     dataset: str | None = None,
-    n: int = 8,
+    n: int | None = None,
     seed: int = 0,
     synthesizer: Given = None,
     strict: bool = False,
     recalibrate: bool = True,
     input_shape: Sequence[int] | None = None,
+    start: Start | None = None,
 ) -> list[State]:
-    """`n` different networks for a module, as complete state dicts: `module.load_state_dict(weights[0])`.
+    """`n` different networks (8, or one a start), as complete state dicts: `module.load_state_dict(weights[0])`.
 
     The module is left as it was; network i follows from `seed` and i alone. `dataset`: what the networks are for, by
     name; without it, what the synthesizer was trained for (mnist for the one that comes along). `synthesizer`: one, its
     folder, or a name. `strict`: refuse what is not understood or beyond the trained range, instead of warning of it.
     `recalibrate`: measure running statistics of normalisation layers on training images. `input_shape`: of one image,
-    where the module reads it in another shape than the data set has, as `(784,)`.
+    where the module reads it in another shape than the data set has, as `(784,)`. `start`: for a synthesizer that
+    begins at given weights, a state dict or a list of them, one a network; without it, standard initialisations.
 
     Raises `BadInput`; `UniversalSynthesizer.synthesize` gives a record of all that is known instead.
     """
-    return list(_found(module, dataset, n, seed, synthesizer, strict, recalibrate, input_shape).networks)
+    count_of(n, start, 1)
+    require_module(module)
+    chosen = synthesizer_for(dataset, synthesizer)
+    how = _How(dataset, seed, strict, recalibrate, input_shape)
+    return list(_found(chosen, module, n, how, start).networks)
 
 
 def initialize(
@@ -57,7 +65,8 @@ def initialize(
 ) -> Synthesis:
     """Write one network into a module, in place, as the start of its training; what was done comes back.
 
-    The arguments are those of `synthesize`. Raises `BadInput`, the module unchanged.
+    A synthesizer that begins at given weights begins at those that the module has. The arguments are those of
+    `synthesize`. Raises `BadInput`, the module unchanged.
     """
     require_module(module)
     meta = next((name for name, value in module.state_dict().items() if value.is_meta), None)
@@ -66,7 +75,9 @@ def initialize(
             f"tensor {meta!r} lies on the meta device, where nothing can be written",
             "move the module with to_empty first, or give its networks to load_state_dict(..., assign=True)",
         )
-    found = _found(module, dataset, 1, seed, synthesizer, strict, recalibrate, input_shape)
+    chosen = synthesizer_for(dataset, synthesizer)
+    how = _How(dataset, seed, strict, recalibrate, input_shape)
+    found = _found(chosen, module, 1, how, module.state_dict() if chosen.begins_at_weights else None)
     with torch.no_grad():
         module.load_state_dict(found.networks[0])
     return found
@@ -87,21 +98,16 @@ def synthesizer_for(dataset: str | None, synthesizer: Given) -> UniversalSynthes
     return UniversalSynthesizer.load(UNIVERSAL[wanted])
 
 
-def _found(
-    module: nn.Module,
-    dataset: str | None,
-    n: int,
-    seed: int,
-    synthesizer: Given,
-    strict: bool,
-    recalibrate: bool,
-    input_shape: Sequence[int] | None,
-) -> Synthesis:
-    require_count(n)
-    require_module(module)
-    chosen = synthesizer_for(dataset, synthesizer)
-    how = {"strict": strict, "input_shape": input_shape}
-    found = chosen.synthesize(module, n, seed, dataset=dataset, recalibrate=recalibrate, **how)  # type: ignore[arg-type]
+class _How(NamedTuple):
+    dataset: str | None
+    seed: int
+    strict: bool
+    recalibrate: bool
+    input_shape: Sequence[int] | None
+
+
+def _found(chosen: UniversalSynthesizer, module: nn.Module, n: int | None, how: _How, start: Start | None) -> Synthesis:
+    found = chosen.synthesize(module, n, start=start, **how._asdict())
     for text in found.warnings:
         warnings.warn(text, SynthesisWarning, stacklevel=3)
     return found

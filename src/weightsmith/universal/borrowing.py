@@ -140,3 +140,17 @@ def initialised(form: nn.Module, paths: Iterable[str], seed: int) -> Mapping[str
         for path in paths:
             reset(form.get_submodule(path))
     return form.state_dict()
+
+
+def standard(form: nn.Module, seed: int) -> dict[str, Tensor]:
+    """The floating parameters that modules of `form` initialise anew, from `seed`, parts before what they are part of.
+
+    Changes `form`. What no `reset_parameters` sets is left out.
+    """
+    parameters = dict(form.named_parameters(remove_duplicate=False))
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        marked = {name: value.fill_(_MARK).clone() for name, value in parameters.items() if value.is_floating_point()}
+        for module in reversed(list(form.modules())):
+            reset(module)
+    return {name: parameters[name].detach() for name, mark in marked.items() if not torch.equal(parameters[name], mark)}

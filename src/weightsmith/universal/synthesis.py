@@ -26,7 +26,8 @@ class Synthesis:
 
     `as_generated`: the same before statistics were recalibrated, where they were. `reading`: what was read of the
     module. `recalibrated`: whether its running statistics were measured on training images. `warnings`: what is not as
-    it was in training, or could not be done, a sentence each.
+    it was in training, or could not be done, a sentence each. `starts`: the weights that each network began at, on the
+    CPU, where the synthesizer reads them.
     """
 
     networks: tuple[State, ...]
@@ -34,6 +35,7 @@ class Synthesis:
     reading: Reading
     recalibrated: bool
     warnings: tuple[str, ...]
+    starts: tuple[State, ...] = ()
 
     def evaluate(
         self, split: Split, states: Sequence[State] | None = None, device: torch.device | str = "cpu"

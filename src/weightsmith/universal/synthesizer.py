@@ -22,14 +22,18 @@ from weightsmith.artifact import (
     write_artifact,
 )
 from weightsmith.errors import BadInput
-from weightsmith.generators.universal import UniversalGenerator
+from weightsmith.generators.universal import StartedGenerator, UniversalGenerator
 from weightsmith.hypernetworks import Hypernetwork, HypernetworkSizes
+from weightsmith.hypernetworks.started import StartedHypernetwork
 from weightsmith.pretrained import synthesizer_folder
 from weightsmith.settings.universal import SCHEMA, UniversalConfig
 from weightsmith.universal.coverage import Coverage
 from weightsmith.universal.reading import Reading
+from weightsmith.universal.starting import Start, count_of
 from weightsmith.universal.synthesis import Synthesis
 from weightsmith.universal.writing import write_networks
+
+NETWORKS = 8  # where no number is asked for
 
 
 @dataclass(frozen=True)
@@ -39,28 +43,29 @@ class UniversalSynthesizer:
     `covers`: the data set, and the range of architectures, that it was trained on; `provenance`: any JSON mapping.
     """
 
-    generator: UniversalGenerator
+    generator: UniversalGenerator | StartedGenerator
     covers: Coverage
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def synthesize(
         self,
         module: nn.Module,
-        n: int = 8,
+        n: int | None = None,
         seed: int = 0,
         *,
         dataset: str | None = None,
         strict: bool = False,
         recalibrate: bool = True,
         input_shape: Sequence[int] | None = None,
+        start: Start | None = None,
     ) -> Synthesis:
-        """`n` different networks for a module of logits, which is left as it was: `read`, then `write`.
+        """`n` different networks (8, or one a start) for a module of logits, left as it was: `read`, then `write`.
 
         Raises what these raise.
         """
-        require_count(n)
+        self._require(n, start)
         reading = self.read(module, dataset=dataset, strict=strict, input_shape=input_shape)
-        return self.write(reading, n, seed, recalibrate=recalibrate)
+        return self.write(reading, n, seed, recalibrate=recalibrate, start=start)
 
     def read(
         self,
@@ -89,15 +94,38 @@ class UniversalSynthesizer:
             )
         return reading
 
-    def write(self, reading: Reading, n: int, seed: int = 0, *, recalibrate: bool = True) -> Synthesis:
-        """`n` networks for what was read; number i follows from `seed` and i alone, bitwise.
+    def write(
+        self,
+        reading: Reading,
+        n: int | None = None,
+        seed: int = 0,
+        *,
+        recalibrate: bool = True,
+        start: Start | None = None,
+    ) -> Synthesis:
+        """`n` networks (8, or one a start) for what was read; number i follows from `seed` and i alone, bitwise.
 
-        Running statistics are measured on training images where there are any and the data set can be had; where it
-        cannot, a warning of the record says so. Raises `BadInput` for `n` below one.
+        `start`: for a synthesizer that begins at given weights, a state dict of the module or a list of them, one a
+        network; without it, each begins at a standard initialisation of its own. Running statistics are measured on
+        training images where there are any and the data set can be had; where it cannot, a warning of the record says
+        so. Raises `BadInput` for `n` below one, for a start that is not of this module, not finite, or of no use here.
         """
-        require_count(n)
+        count = self._require(n, start)
         with torch.device("cpu"):
-            return write_networks(self.generator, self.covers, reading, n, seed, recalibrate)
+            return write_networks(self.generator, self.covers, reading, count, seed, recalibrate, start)
+
+    @property
+    def begins_at_weights(self) -> bool:
+        """Whether it writes from given weights, not from noise."""
+        return isinstance(self.generator, StartedGenerator)
+
+    def require_reads_starts(self, given: bool = True) -> None:
+        """Raise `BadInput` where a start is `given` to a synthesizer that writes from noise."""
+        if given and not self.begins_at_weights:
+            raise BadInput(
+                "this synthesizer writes from noise and reads no start",
+                "leave the start out, or give a synthesizer that was trained to begin at given weights",
+            )
 
     def with_provenance(self, provenance: Mapping[str, Any]) -> UniversalSynthesizer:
         """The same generator with a statement of where it comes from (any JSON mapping)."""
@@ -128,16 +156,21 @@ class UniversalSynthesizer:
             if sizes.dim % sizes.heads:
                 raise ValueError(f"codes of {sizes.dim} numbers for {sizes.heads} heads")
             with torch.device("meta"):  # nothing is allocated until the tensors in the file are seen to fit
-                network = Hypernetwork(sizes)
-            network.load_state_dict(tensors, assign=True)
+                generator = _empty(config.generator.name, sizes)
+            generator.network.load_state_dict(tensors, assign=True)
             covers = Coverage.from_json(config.covers.model_dump())
-        return cls(UniversalGenerator(network.eval()), covers, config.provenance)
+        generator.network.eval()
+        return cls(generator, covers, config.provenance)
+
+    def _require(self, n: int | None, start: Start | None) -> int:
+        self.require_reads_starts(start is not None)
+        return count_of(n, start, NETWORKS)
 
     def _config(self, digest: str) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
             "weightsmith": weightsmith.__version__,
-            "generator": {"name": "universal", "options": asdict(self.generator.network.sizes)},
+            "generator": {"name": self.generator.name, "options": asdict(self.generator.network.sizes)},
             "covers": self.covers.to_json(),
             "model_sha256": digest,
             "provenance": dict(self.provenance),
@@ -145,6 +178,7 @@ class UniversalSynthesizer:
 
     def _card(self) -> str:
         extent, shape = self.covers.extent, "x".join(map(str, self.covers.input_shape))
+        begun = _BEGUN if self.begins_at_weights else ""
         return f"""# A weightsmith universal synthesizer
 
 Reads the graph of a network for images {shape} of {self.covers.dataset} ({self.covers.classes} classes), and writes
@@ -152,7 +186,7 @@ weights for it: any `torch.nn.Module`, without training it.
 
     import weightsmith as ws
     weights = ws.synthesize(MyOwnNet(), synthesizer="this folder", n=8, seed=0)
-
+{begun}
 Trained on architectures of {extent.units} hidden units, {extent.layer_units} of them in a layer, {extent.depth} layers
 with weights in a row, and {extent.parameters} parameters, made of {", ".join(sorted(extent.operations))}, with
 {", ".join(sorted(extent.activations)) or "no activation"}. What lies beyond is written too, and a warning names it.
@@ -163,7 +197,16 @@ This card is for people; nothing reads it.
 """
 
 
-def require_count(n: int) -> None:
-    """Raise `BadInput` for fewer than one network."""
-    if n < 1:
-        raise BadInput(f"{n} networks are asked for", "ask for one or more")
+_BEGUN = """
+It begins at given weights, by default at a standard initialisation, on which the network that it writes depends:
+
+    model = MyOwnNet()
+    ws.initialize(model, synthesizer="this folder")                                    # from the weights it has
+    weights = ws.synthesize(model, synthesizer="this folder", start=[state, another])  # from these
+"""
+
+
+def _empty(name: str, sizes: HypernetworkSizes) -> UniversalGenerator | StartedGenerator:
+    if name == StartedGenerator.name:
+        return StartedGenerator(StartedHypernetwork(sizes))
+    return UniversalGenerator(Hypernetwork(sizes))

@@ -1,4 +1,4 @@
-"""Writing: networks for a module that was read, from noise, completed, and with running statistics of their own."""
+"""Writing: networks for a module that was read, from noise or from starts, completed, with statistics of their own."""
 
 from __future__ import annotations
 
@@ -11,26 +11,43 @@ from torch import Tensor, nn
 from weightsmith.datasets import Split, load_dataset
 from weightsmith.ensemble import has_running_statistics, recalibrated
 from weightsmith.errors import WeightsmithError
-from weightsmith.generators.universal import UniversalGenerator
+from weightsmith.generators.universal import StartedGenerator, UniversalGenerator
 from weightsmith.layout import Layout
 from weightsmith.seeds import derive_seed
 from weightsmith.universal.borrowing import initialised, is_blank
 from weightsmith.universal.coverage import Coverage
 from weightsmith.universal.reading import Reading
+from weightsmith.universal.starting import Start, constant_tensors, given_starts, standard_start
 from weightsmith.universal.synthesis import State, Synthesis, widened
+
+AnyGenerator = UniversalGenerator | StartedGenerator
 
 
 def write_networks(
-    generator: UniversalGenerator, covers: Coverage, reading: Reading, n: int, seed: int, recalibrate: bool
+    generator: AnyGenerator,
+    covers: Coverage,
+    reading: Reading,
+    n: int,
+    seed: int,
+    recalibrate: bool,
+    start: Start | None,
 ) -> Synthesis:
     """`n` networks; see `UniversalSynthesizer.write`."""
-    written = [_network(generator, reading, derive_seed(seed, "synthesis", i)) for i in range(n)]
-    warnings = list(reading.problems)
+    seeds = [derive_seed(seed, "synthesis", i) for i in range(n)]
+    given = None if start is None else given_starts(reading, start)
+    if isinstance(generator, StartedGenerator):
+        starts = given or [standard_start(reading, derive_seed(one, "start")) for one in seeds]
+        made = [_from_start(generator, reading, one) for one in starts]
+    else:
+        starts, made = [], [_from_noise(generator, reading, one) for one in seeds]
+    kept = given or [{}] * n
+    written = [_completed(reading, *parts) for parts in zip(made, kept, seeds, strict=True)]
+    warnings = [*reading.problems, *_silent(reading, starts)]
     if reading.graph.traced_by == "autograd":
         warnings.append(
             "its operations were read off one run on an example, since they depend on data: other paths are not known"
         )
-    if n > 1 and not reading.blueprint.units:
+    if n > 1 and not reading.blueprint.units and not starts:
         warnings.append(
             "it has no hidden units that may change places, whose noise networks differ by: all are the same"
         )
@@ -42,20 +59,37 @@ def write_networks(
         warnings.append(why_not)
     here = tuple(_placed(state, reading.device) for state in written)
     networks = here if measured is None else tuple(_placed(state, reading.device) for state in measured)
-    return Synthesis(networks, here, reading, measured is not None, tuple(warnings))
+    return Synthesis(networks, here, reading, measured is not None, tuple(warnings), tuple(starts))
 
 
 _NOT_ASKED = "running statistics stand as in the module, since recalibration was not wanted"
 
 
-def _network(generator: UniversalGenerator, reading: Reading, seed: int) -> State:
-    """One complete state on the CPU, of the module's types."""
+def _from_noise(generator: UniversalGenerator, reading: Reading, seed: int) -> State:
     with torch.no_grad():
-        found = generator.weights(reading.blueprint, torch.Generator().manual_seed(derive_seed(seed, "noise")))
-    anew = sorted({one.path for one in reading.untouched if one.source == "initialised"})
+        return generator.weights(reading.blueprint, torch.Generator().manual_seed(derive_seed(seed, "noise")))
+
+
+def _from_start(generator: StartedGenerator, reading: Reading, start: State) -> State:
+    with torch.no_grad():
+        return generator.from_start(reading.blueprint, start, torch.Generator())
+
+
+def _silent(reading: Reading, starts: Sequence[State]) -> list[str]:
+    """A sentence for every start with tensors that say nothing."""
+    found = [(i, constant_tensors(reading, start)) for i, start in enumerate(starts)]
+    return [
+        f"start {i} is constant in {', '.join(names[:4])}: it tells no units apart there" for i, names in found if names
+    ]
+
+
+def _completed(reading: Reading, found: State, kept: State, seed: int) -> State:
+    """One complete state on the CPU, of the module's types; what is not generated is as in `kept` where it is there."""
+    anew = sorted({one.path for one in reading.untouched if one.source == "initialised" and one.tensor not in kept})
     standard = initialised(copy.deepcopy(reading.form), anew, derive_seed(seed, "standard")) if anew else {}
     for one in reading.untouched:
-        found[one.tensor] = (standard if one.source == "initialised" else reading.stands)[one.tensor]
+        other = standard if one.source == "initialised" else reading.stands
+        found[one.tensor] = kept[one.tensor] if one.tensor in kept else other[one.tensor]
     cast: dict[int, Tensor] = {}  # so that what is tied is one tensor here, too
     return {name: _cast(found[name], like, cast) for name, like in reading.stands.items()}
 

@@ -47,8 +47,14 @@ def train_stage(run: RunFolder, reporter: Reporter) -> None:
 
 
 def _start_from(generator: UniversalGenerator, name: str) -> None:
-    """Take the weights of a saved synthesizer. Raises `BadInput` where its sizes are others."""
-    saved = UniversalSynthesizer.load(name).generator.network
+    """Take the weights of a saved synthesizer. Raises `BadInput` where its sizes are others, or it reads weights."""
+    synthesizer = UniversalSynthesizer.load(name)
+    if synthesizer.begins_at_weights:
+        raise BadInput(
+            f"universal.start={name!r} begins at given weights, and what is trained here writes from noise",
+            "name a synthesizer that writes from noise",
+        )
+    saved = synthesizer.generator.network
     wanted, found = asdict(generator.network.sizes), asdict(saved.sizes)
     for size in ("noise", "dim", "rank", "depth", "heads"):
         if wanted[size] != found[size]:
