@@ -77,7 +77,7 @@ def test_the_shipped_recipe_is_whole_and_for_every_family() -> None:
     assert not learns_zoo(recipe)
     assert set(recipe.universal.families.weights) == {*TRAINED, *HELD_OUT}
     sizes = HypernetworkSizes(**recipe.generator.options)
-    assert sizes == HypernetworkSizes()
+    assert sizes == HypernetworkSizes(fixed_share=0.8)
 
 
 def test_parts_that_do_not_fit_one_another_are_all_named() -> None:
