@@ -149,7 +149,9 @@ def planned(wanted: Wanted, generator: StartedGenerator, pool: ChosenPool, data:
 
 
 def _of(phase: Phase, updates: int) -> Phase:
-    return replace(phase, updates=updates, warmup=min(phase.warmup, updates // 10))
+    """The same of whole epochs, of which a tenth at most is warm-up."""
+    whole = -(-updates // phase.epoch) * phase.epoch
+    return replace(phase, updates=whole, warmup=min(phase.warmup, whole // 10))
 
 
 def watching(form: Architecture, validation: Split) -> Monitor:
