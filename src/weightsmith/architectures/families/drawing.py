@@ -23,6 +23,7 @@ SPLITS: tuple[Split, ...] = ("training", "unseen_size", "beyond", "unseen_combin
 TRAINED = {"mlp": 2, "cnn": 3, "residual": 4, "vit": 3, "axial": 2}  # how often each is drawn
 HELD_OUT = {"separable": 1, "mixer": 1}
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
+LEFT_OUT = 4  # layers or blocks: never trained on, while three and five are
 SMALLEST = 4  # height and width of images: two halvings
 
 # Never together in training; each value by itself is.
@@ -56,10 +57,10 @@ class Sizes:
         # Training draws narrow layers more often than wide ones: they cost less, and codes know no width.
         return step * rng.choices(choices, [1 / n if self.split == "training" else 1 for n in choices])[0]
 
-    def depth(self, rng: random.Random, trained: Sequence[int], left_out: int) -> int:
+    def depth(self, rng: random.Random, trained: Sequence[int]) -> int:
         if self.split == "beyond":
             return max(trained) * 3 // 2
-        return left_out if self.split == "unseen_size" else rng.choice(trained)
+        return LEFT_OUT if self.split == "unseen_size" else rng.choice(trained)
 
 
 def draw(
@@ -149,7 +150,7 @@ def _fitted(options: dict[str, Any], input_shape: Sequence[int]) -> dict[str, An
 
 
 def _mlp(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
-    depth = sizes.depth(rng, (1, 2, 4), 3)
+    depth = sizes.depth(rng, (1, 2, 3, 5))
     return {
         "hidden": [sizes.width(rng, 64, 256, 16) for _ in range(depth)],
         "activation": rng.choice(ACTIVATIONS),
@@ -158,7 +159,7 @@ def _mlp(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
 
 
 def _cnn(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
-    depth = sizes.depth(rng, (2, 3, 5), 4)
+    depth = sizes.depth(rng, (2, 3, 5))
     first, widest = sizes.width(rng, 16, 40, 4), sizes.width(rng, 32, 64, 4)
     head = "flatten" if depth == 2 else rng.choice(("flatten", "average"))
     return {
@@ -175,7 +176,7 @@ def _cnn(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
 
 def _residual(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     first = sizes.width(rng, 16, 48, 4)
-    deep = sizes.depth(rng, (2, 2, 4, 5), 3)
+    deep = sizes.depth(rng, (2, 3, 5))
     early = rng.randint(1, deep - 1)
     return {
         "channels": [first, sizes.width(rng, 32, 64, 4)],
@@ -200,7 +201,7 @@ def _vit(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     return {
         "patch": rng.choice((4, 7)),
         "dim": sizes.width(rng, 32, 96, 8),
-        "depth": sizes.depth(rng, (1, 2, 4), 3),
+        "depth": sizes.depth(rng, (1, 1, 2, 2, 3, 5)),
         "ratio": 2,
         "activation": rng.choice(ACTIVATIONS),
         **rng.choice(_LOOKING_AROUND),
@@ -208,7 +209,7 @@ def _vit(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
 
 
 def _axial(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
-    depth = sizes.depth(rng, (1, 2, 4, 5), 3)
+    depth = sizes.depth(rng, (1, 2, 3, 5))
     return {
         "widths": [sizes.width(rng, 24, 64, 4) for _ in range(depth)],
         "activation": rng.choice(ACTIVATIONS),
