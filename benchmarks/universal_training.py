@@ -43,7 +43,7 @@ class Drawn:
 
 # Codes that are the same for all networks learn several times as fast; then part of them is drawn anew.
 PHASES = (
-    Drawn(Phase("begin", 700), 1.0, pool=150),
+    Drawn(Phase("begin", 750, epoch=50), 1.0, pool=150),
     Drawn(Phase("fixed", 2500), 1.0),
     Drawn(Phase("drawn", 2500), 0.8),
     Drawn(Phase("blurred", 4000, rate=1.2e-3, schedule="cosine"), 0.8, blur=0.1),

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 import weightsmith as ws
 from weightsmith.datasets import mnist_is_available
 from weightsmith.errors import BadInput
-from weightsmith.pretrained import OF_ONE_ARCHITECTURE, synthesizer_folder
+from weightsmith.layout import Layout
+from weightsmith.pretrained import OF_ONE_ARCHITECTURE, UNIVERSAL, synthesizer_folder
 
 
 @pytest.mark.parametrize("name", OF_ONE_ARCHITECTURE)
@@ -27,6 +31,40 @@ def test_the_perceptrons_for_mnist_work() -> None:
     found = ws.evaluate(synthesizer.architecture.build(0), synthesizer.sample(8, seed=3), data.test)
     accuracies = [one.accuracy for one in found]
     assert sum(accuracies) / len(accuracies) > 0.94
+
+
+@pytest.mark.parametrize("name", UNIVERSAL.values())
+def test_each_universal_one_is_small_and_says_how_it_was_trained(name: str) -> None:
+    folder = synthesizer_folder(name)
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 6e6
+    assert {"command", "phases", "peak_rss_mb"} <= set(ws.UniversalSynthesizer.load(folder).provenance)
+
+
+class Unseen(nn.Module):
+    """Widths and a way of putting layers together that no training has seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 22, 5, stride=2, padding=2)
+        self.wide = nn.Conv2d(22, 46, 3, padding=1)
+        self.deep = nn.Conv2d(46, 46, 3, padding=1)
+        self.hidden = nn.Linear(46 * 7 * 7, 90)
+        self.out = nn.Linear(90, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.wide(F.relu(self.stem(x)))), 2)
+        x = x + F.relu(self.deep(x))
+        logits: Tensor = self.out(F.relu(self.hidden(x.flatten(1))))
+        return logits
+
+
+@pytest.mark.skipif(not mnist_is_available(), reason="MNIST cannot be had here")
+def test_networks_of_an_architecture_that_was_never_seen_work() -> None:
+    module, test = Unseen(), ws.load_dataset("mnist").test.head(2000)
+    written = ws.synthesize(module, dataset="mnist", n=2, seed=5)
+    found = ws.evaluate(module, Layout.of(module).flatten(written), test)
+    assert min(one.accuracy for one in found) > 0.94
+    assert any(not torch.equal(written[0][name], written[1][name]) for name in written[0])
 
 
 def test_a_folder_goes_before_a_name_and_nothing_is_refused_with_what_there_is(

@@ -10,7 +10,7 @@ from weightsmith.settings.registry import nearest
 # Name -> what it generates. Each is a folder of that name beside this file.
 PRETRAINED: dict[str, str] = {
     "mnist-mlp": "784-32-32-10 perceptrons for MNIST",  # made by `benchmarks.pretrained`
-    "mnist-universal": "any architecture for MNIST",  # made by `weightsmith run mnist-universal`
+    "mnist-universal": "any architecture for MNIST",  # made by `benchmarks.universal_training`
 }
 # Data set -> the one of them that writes weights of any architecture for it; the others are of one architecture.
 UNIVERSAL: dict[str, str] = {"mnist": "mnist-universal"}
