@@ -41,7 +41,7 @@ class Drawn:
         return {**asdict(self.phase), **{key: value for key, value in asdict(self).items() if key != "phase"}}
 
 
-# Codes that are the same for all networks learn several times as fast; then part of them is drawn anew.
+# Codes that are the same for all networks learn faster; then part of them is drawn anew.
 PHASES = (
     Drawn(Phase("begin", 750, epoch=50), 1.0, pool=150),
     Drawn(Phase("fixed", 2500), 1.0),

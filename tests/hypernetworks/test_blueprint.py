@@ -11,7 +11,7 @@ from weightsmith.architectures.families import SPLITS, TRAINED, draw, splits_of
 from weightsmith.errors import BadInput
 from weightsmith.graph import ParameterGraph
 from weightsmith.hypernetworks import Blueprint
-from weightsmith.hypernetworks.blueprint import Grid, TensorPlan
+from weightsmith.hypernetworks.plans import Grid, TensorPlan
 
 
 def blueprint(name: str) -> Blueprint:

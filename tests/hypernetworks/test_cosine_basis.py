@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from weightsmith.hypernetworks.basis import COLUMNS, SIDE, amplitudes, cosine_basis
-from weightsmith.hypernetworks.blueprint import GRID_KINDS, Grid
+from weightsmith.hypernetworks.plans import GRID_KINDS, Grid
 
 GRIDS = [Grid("taps", 3, 5), Grid("positions", 14, 7), Grid("outputs", 1, 10), Grid("sequence", 1, 200)]
 

@@ -20,7 +20,7 @@ from weightsmith.training.average import WeightAverage, decay_of
 from weightsmith.training.batches import BatchOrder
 from weightsmith.training.best import BestSoFar
 from weightsmith.training.identity import described, identity
-from weightsmith.training.optimizers import AdamW, make_optimizer
+from weightsmith.training.optimizers import adamw, make_optimizer, muon
 from weightsmith.training.schedule import rate_factor
 from weightsmith.training.updating import Updater
 
@@ -125,7 +125,7 @@ def test_a_clipped_gradient_has_the_limits_norm() -> None:
 
 def test_adamw_is_that_of_pytorch() -> None:
     ours, theirs = network(), network()
-    own = AdamW(ours, 0.02, 0.3)
+    own = adamw(ours, 0.02, 0.3)
     decayed, free = ([p for p in theirs.parameters() if (p.ndim > 1) == many] for many in (True, False))
     reference = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": 0.3}, {"params": free, "weight_decay": 0.0}], 0.02, fused=False
@@ -142,10 +142,43 @@ def test_adamw_is_that_of_pytorch() -> None:
         torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-5)
 
 
+def test_muon_makes_the_singular_values_of_a_matrix_s_step_about_one_and_is_adam_for_the_rest() -> None:
+    ours, theirs = network(), network()
+    own, adam = muon(ours, 0.01), torch.optim.Adam(theirs.parameters(), 0.01)
+    before = [p.detach().clone() for p in ours.parameters()]
+    x = torch.randn(7, 6)
+    own.backward(ours(x).square().mean())
+    own.update()
+    theirs(x).square().mean().backward()
+    adam.step()
+    for mine, other, start in zip(ours.parameters(), theirs.parameters(), before, strict=True):
+        if mine.ndim == 2 and min(mine.shape) > 1:
+            steps = torch.linalg.svdvals((mine.detach() - start) / (0.01 * 0.2 * math.sqrt(max(mine.shape))))
+            strong = steps[steps > 0.3]  # directions without a gradient stay without a step
+            assert len(strong) > 0
+            assert float(strong.max()) < 1.4
+        else:
+            torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-5)
+
+
+def test_muon_goes_on_from_what_it_saved() -> None:
+    one, other, x = network(), network(), torch.randn(7, 6)
+    whole, first = muon(one, 0.01), muon(other, 0.01)
+    for update in range(4):
+        if update == 2:
+            saved, first = first.tensors(), muon(other, 0.01)
+            first.restore(saved)
+        for optimizer, model in ((whole, one), (first, other)):
+            optimizer.backward(model(x).square().mean())
+            optimizer.update()
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    assert first.updates == 4
+
+
 def test_weight_decay_alone_shrinks_matrices_by_its_closed_form() -> None:
     model = network()
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
-    optimizer = AdamW(model, 0.1, 0.5)
+    optimizer = adamw(model, 0.1, 0.5)
     for _ in range(3):
         optimizer.backward(sum(p.sum() for p in model.parameters()) * 0.0)
         optimizer.update()

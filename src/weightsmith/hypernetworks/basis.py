@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from weightsmith.hypernetworks.blueprint import Grid
+from weightsmith.hypernetworks.plans import Grid
 
 SIDE = 12  # frequencies along each axis of a lattice; along a line SIDE**2
 COLUMNS = SIDE**2 + 1  # the last one for places outside the lattice

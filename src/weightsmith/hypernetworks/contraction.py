@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from weightsmith.hypernetworks.blueprint import SIDES, Blueprint, Key, Mention
+from weightsmith.hypernetworks.blueprint import Blueprint
 from weightsmith.hypernetworks.network import Pairs
+from weightsmith.hypernetworks.plans import SIDES, Key, Mention
 
 
 class Contraction:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weightsmith.hypernetworks.basis import COLUMNS, amplitudes, cosine_basis
-from weightsmith.hypernetworks.blueprint import GRID_KINDS, SIDES, AxisPlan, Blueprint, Key, TensorPlan
+from weightsmith.hypernetworks.blueprint import Blueprint
 from weightsmith.hypernetworks.context import FEATURES
+from weightsmith.hypernetworks.plans import GRID_KINDS, SIDES, AxisPlan, Key, TensorPlan
 
 _SMALL = 1e-12
 TABLE = 2048  # rows of codes that are the same for all networks: half for units of a layer, half for its groups

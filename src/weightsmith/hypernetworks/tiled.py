@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weightsmith.hypernetworks.basis import COLUMNS, amplitudes, cosine_basis
-from weightsmith.hypernetworks.blueprint import GRID_KINDS, SIDES, AxisPlan, Blueprint, TensorPlan
+from weightsmith.hypernetworks.blueprint import Blueprint
 from weightsmith.hypernetworks.context import FEATURES
 from weightsmith.hypernetworks.network import Block
+from weightsmith.hypernetworks.plans import GRID_KINDS, SIDES, AxisPlan, TensorPlan
 
 
 @dataclass(frozen=True)

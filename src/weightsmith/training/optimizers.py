@@ -1,8 +1,8 @@
-"""What the loop asks of an optimizer, and AdamW."""
+"""What the loop asks of an optimizer, and those that are PyTorch's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from weightsmith.optim import FLUSH_EVERY, OuterProductAdam, flush_denormals, named_moments, restore_moments, total_norm
 from weightsmith.training.settings import LoopSettings
+
+Named = list[tuple[str, nn.Parameter]]
 
 
 class Optimizer(Protocol):
@@ -52,93 +54,15 @@ def make_optimizer(network: nn.Module, learning_rate: float, settings: LoopSetti
     if settings.optimizer == "adam":
         return OuterProductAdam(network, learning_rate)
     if settings.optimizer == "muon":
-        return Muon(network, learning_rate)
-    return AdamW(network, learning_rate, settings.weight_decay)
+        return muon(network, learning_rate)
+    return adamw(network, learning_rate, settings.weight_decay)
 
 
-class AdamW:
-    """AdamW (Loshchilov and Hutter 2019, alg. 2; betas 0.9 and 0.999, eps 1e-8): `w <- w (1 - rate decay)` beside Adam.
+class _Stepped:
+    """Optimizers of PyTorch's, each for some parameters, as one: they are stepped together, at one rate."""
 
-    Tensors of fewer than two dimensions (biases, norms, scales) do not decay.
-    """
-
-    def __init__(self, network: nn.Module, learning_rate: float, weight_decay: float) -> None:
-        self._named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-        self._inner = torch.optim.AdamW(
-            [
-                {"params": [p for _, p in self._named if p.ndim >= 2], "weight_decay": weight_decay},
-                {"params": [p for _, p in self._named if p.ndim < 2], "weight_decay": 0.0},
-            ],
-            learning_rate,
-            fused=True,
-        )
-        self.learning_rate = learning_rate
-        self.updates = 0
-
-    @property
-    def learning_rate(self) -> float:
-        """The step size; may be changed between updates."""
-        return self._learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, rate: float) -> None:
-        self._learning_rate = rate
-        for group in self._inner.param_groups:
-            group["lr"] = rate
-
-    def backward(self, loss: Tensor) -> None:
-        self.discard()
-        loss.backward()
-
-    def gradient_norm(self, dtype: torch.dtype | None = None) -> Tensor:
-        return total_norm(self._gradients(), dtype)
-
-    def scale(self, factor: float) -> None:
-        torch._foreach_mul_(self._gradients(), factor)
-
-    def update(self) -> None:
-        self._inner.step()
-        self.updates += 1
-        if self.updates % FLUSH_EVERY == 0:
-            flush_denormals(self._inner)
-
-    def discard(self) -> None:
-        for _, parameter in self._named:  # what zero_grad does, without its profiling
-            parameter.grad = None
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {"updates": torch.tensor(self.updates)} | named_moments(self._named, self._inner)
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        self.updates = int(tensors["updates"])
-        restore_moments(self._named, self._inner, tensors)
-
-    def close(self) -> None:
-        self.discard()
-
-    def _gradients(self) -> list[Tensor]:
-        return [p.grad for _, p in self._named if p.grad is not None]
-
-
-class Muon:
-    """Muon (Jordan et al. 2024) for matrices, Adam for all else, at one rate.
-
-    A matrix moves along its momentum with all singular values made about one, at the root mean square of Adam's steps
-    (Liu et al. 2025): `w <- w - rate 0.2 sqrt(max(m, n)) orth(momentum)`.
-    """
-
-    def __init__(self, network: nn.Module, learning_rate: float) -> None:
-        self._named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-        matrices = [(name, p) for name, p in self._named if p.ndim == 2 and min(p.shape) > 1]
-        others = [(name, p) for name, p in self._named if not (p.ndim == 2 and min(p.shape) > 1)]
-        self._parts: list[tuple[list[tuple[str, nn.Parameter]], torch.optim.Optimizer]] = []
-        if matrices:
-            muon = torch.optim.Muon(
-                [p for _, p in matrices], learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
-            )
-            self._parts.append((matrices, muon))
-        if others:
-            self._parts.append((others, torch.optim.Adam([p for _, p in others], learning_rate, fused=True)))
+    def __init__(self, parts: Sequence[tuple[Named, torch.optim.Optimizer]], learning_rate: float) -> None:
+        self._parts = [(named, optimizer) for named, optimizer in parts if named]
         self.learning_rate = learning_rate
         self.updates = 0
 
@@ -165,12 +89,14 @@ class Muon:
         torch._foreach_mul_(self._gradients(), factor)
 
     def update(self) -> None:
+        self.updates += 1
         for _, optimizer in self._parts:
             optimizer.step()
-        self.updates += 1
+            if self.updates % FLUSH_EVERY == 0:
+                flush_denormals(optimizer)
 
     def discard(self) -> None:
-        for _, parameter in self._named:
+        for parameter in self._parameters():  # what zero_grad does, without its profiling
             parameter.grad = None
 
     def tensors(self) -> dict[str, Tensor]:
@@ -187,5 +113,47 @@ class Muon:
     def close(self) -> None:
         self.discard()
 
+    def _parameters(self) -> Iterator[nn.Parameter]:
+        return (parameter for named, _ in self._parts for _, parameter in named)
+
     def _gradients(self) -> list[Tensor]:
-        return [p.grad for _, p in self._named if p.grad is not None]
+        return [p.grad for p in self._parameters() if p.grad is not None]
+
+
+def adamw(network: nn.Module, learning_rate: float, weight_decay: float) -> Optimizer:
+    """AdamW (Loshchilov and Hutter 2019, alg. 2; betas 0.9 and 0.999, eps 1e-8): `w <- w (1 - rate decay)` beside Adam.
+
+    Tensors of fewer than two dimensions (biases, norms, scales) do not decay.
+    """
+    named = _trained(network)
+    groups = [
+        {"params": [p for _, p in named if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return _Stepped([(named, torch.optim.AdamW(groups, learning_rate, fused=True))], learning_rate)
+
+
+def muon(network: nn.Module, learning_rate: float) -> Optimizer:
+    """Muon (Jordan et al. 2024) for matrices, Adam for all else, at one rate.
+
+    A matrix moves along its momentum with all singular values made about one, at the root mean square of Adam's steps
+    (Liu et al. 2025): `w <- w - rate 0.2 sqrt(max(m, n)) orth(momentum)`.
+    """
+    matrices = [(name, p) for name, p in _trained(network) if _is_matrix(p)]
+    others = [(name, p) for name, p in _trained(network) if not _is_matrix(p)]
+    parts: list[tuple[Named, torch.optim.Optimizer]] = []
+    if matrices:
+        weights = [p for _, p in matrices]
+        along = torch.optim.Muon(weights, learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+        parts.append((matrices, along))
+    if others:
+        parts.append((others, torch.optim.Adam([p for _, p in others], learning_rate, fused=True)))
+    return _Stepped(parts, learning_rate)
+
+
+def _trained(network: nn.Module) -> Named:
+    return [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+
+
+def _is_matrix(parameter: nn.Parameter) -> bool:
+    return parameter.ndim == 2 and min(parameter.shape) > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -28,6 +29,14 @@ class GlobalAverage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((2, 3))
+
+
+def strided_stem(
+    input_shape: Sequence[int], width: int, activation: str, norm: str
+) -> tuple[list[nn.Module], tuple[int, int]]:
+    """A 3x3 convolution of stride two, its norm and its activation, and the grid that they leave."""
+    layers = [nn.Conv2d(input_shape[0], width, 3, 2, 1), norm2d(norm, width), ACTIVATIONS[activation]()]
+    return layers, ((input_shape[1] + 1) // 2, (input_shape[2] + 1) // 2)
 
 
 def head(name: str, channels: int, grid: tuple[int, int], hidden: int, classes: int, activation: str) -> nn.Sequential:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from weightsmith.architectures.families.parts import ACTIVATIONS, head, norm2d
+from weightsmith.architectures.families.parts import ACTIVATIONS, head, norm2d, strided_stem
 
 
 class Block(nn.Module):
@@ -56,12 +56,7 @@ def build(
     The second convolution of a block has groups of `group_width` channels (Xie et al. 2017), one group where that is 0.
     """
     width = channels[0]
-    layers: list[nn.Module] = [
-        nn.Conv2d(input_shape[0], width, 3, 2, 1),
-        norm2d(norm, width),
-        ACTIVATIONS[activation](),
-    ]
-    height, breadth = (input_shape[1] + 1) // 2, (input_shape[2] + 1) // 2
+    layers, (height, breadth) = strided_stem(input_shape, width, activation, norm)
     for stage, (outputs, count) in enumerate(zip(channels, blocks, strict=True)):
         for i in range(count):
             stride = 2 if stage and not i else 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from weightsmith.architectures.families.parts import ACTIVATIONS, head, norm2d
+from weightsmith.architectures.families.parts import ACTIVATIONS, head, norm2d, strided_stem
 
 
 class SeparableBlock(nn.Module):
@@ -41,12 +41,7 @@ def build(
 ) -> nn.Sequential:
     """`stem - blocks - head`: a stem of `channels[0]`, a block for each further width, the first of them strided."""
     width = channels[0]
-    layers: list[nn.Module] = [
-        nn.Conv2d(input_shape[0], width, 3, 2, 1),
-        norm2d(norm, width),
-        ACTIVATIONS[activation](),
-    ]
-    height, breadth = (input_shape[1] + 1) // 2, (input_shape[2] + 1) // 2
+    layers, (height, breadth) = strided_stem(input_shape, width, activation, norm)
     for i, outputs in enumerate(channels[1:]):
         stride = 1 if i else 2
         height, breadth = (height + stride - 1) // stride, (breadth + stride - 1) // stride

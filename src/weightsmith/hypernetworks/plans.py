@@ -1,0 +1,103 @@
+"""Plans: how the axes of one tensor are indexed by units and by fixed places, and where those are read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_ADDED = 0.1
+GRID_KINDS = ("taps", "positions", "sequence", "outputs", "slots")
+SIDES = 2  # a unit's code is read in one way on the first axis of a tensor, in another on the others
+Key = tuple[int, int, int]  # a tensor, one of its axes, and which of the groups that the axis runs over
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Places along an axis that are not interchangeable: a lattice `[height, width]` after `extra` single ones."""
+
+    kind: str
+    height: int
+    width: int
+    extra: int = 0
+
+
+@dataclass(frozen=True)
+class AxisPlan:
+    """How one axis of a tensor is indexed, in each of `blocks` blocks of rows.
+
+    `units`: for each of at most a few groups of units that the axis runs over, the unit at every index, int64
+    `[block, index]`. `fixed`: where in `grid` every index lies, int64 `[block, index]`.
+    """
+
+    units: tuple[Tensor, ...]
+    fixed: Tensor | None
+    grid: Grid | None
+
+    @property
+    def size(self) -> int:
+        """How many indices there are in a block; an axis that says nothing has one."""
+        indexed = next(iter(self.units), self.fixed)
+        return 1 if indexed is None else indexed.shape[1]
+
+
+@dataclass(frozen=True)
+class TensorPlan:
+    """One tensor to generate: `names` (more than one when tied), and its axes; the first is cut into `blocks`."""
+
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    blocks: int
+    axes: tuple[AxisPlan, ...]
+    fan_in: int
+    base: float  # what is added to: 1 for the weights of norms
+
+    @property
+    def scale(self) -> float:
+        return _ADDED if self.base or len(self.shape) <= 1 else 1 / math.sqrt(self.fan_in)
+
+    @property
+    def is_vector(self) -> bool:
+        if len(self.shape) != 1 or self.blocks > 1 or self.axes[0].fixed is not None or len(self.axes[0].units) != 1:
+            return False
+        return bool((self.axes[0].units[0] >= 0).all())
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All factors of units on one side, end to end: whose code a row reads, for which tensor, or nobody's."""
+
+    keys: tuple[Key, ...]
+    lengths: list[int]
+    units: Tensor
+    tensors: Tensor
+    nobody: Tensor | None
+
+
+@dataclass(frozen=True)
+class Mention:
+    """Where one axis of a tensor runs over one of its groups of units.
+
+    `inside`: which of the indices (all blocks, end to end) are units, `None` for all; `units`: theirs. `entries`
+    float32 `[unit]`: over how many numbers of the tensor each is met. `spaces`: of these units; `others`: the spaces
+    of all other units that the tensor's axes run over.
+    """
+
+    key: Key
+    inside: Tensor | None
+    units: Tensor
+    entries: Tensor
+    spaces: frozenset[int]
+    others: frozenset[int]
+
+
+def ranks(labels: Tensor) -> Tensor:
+    """For each entry how many before it have the same label."""
+    order = torch.argsort(labels, stable=True)
+    counts = torch.bincount(labels)
+    starts = torch.cumsum(counts, 0) - counts
+    ranks = torch.empty_like(labels)
+    ranks[order] = torch.arange(len(labels), device=labels.device) - starts.repeat_interleave(counts)
+    return ranks
