@@ -7,6 +7,7 @@ Each phase goes on from the averaged weights of the one before it, and is resume
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from benchmarks.harness import WORK, parser
 from benchmarks.phases import Phase, conduct
 from weightsmith.datasets import Dataset, DatasetRequest
 from weightsmith.environment import command_line
+from weightsmith.errors import BadInput
 from weightsmith.generators.universal import UniversalGenerator, make_universal
 from weightsmith.hypernetworks import HypernetworkSizes
 from weightsmith.hypernetworks.pool import ArchitecturePool
@@ -47,31 +49,48 @@ PHASES = (
     Drawn(Phase("fixed", 2500), 1.0),
     Drawn(Phase("drawn", 2500), 0.8),
     Drawn(Phase("blurred", 4000, rate=1.2e-3, schedule="cosine"), 0.8, blur=0.1),
+    Drawn(Phase("halved", 4500, rate=1.2e-3), 0.5, pool=1000, blur=0.1),
 )
 
 
 def main() -> None:
     options = parser("universal_training", __doc__ or "")
     options.add_argument("--out", type=Path, default=Path(ws.__file__).parent / "pretrained" / "mnist-universal")
+    options.add_argument("--begin", metavar="SYNTHESIZER", help="a trained one, which then is put through the rest")
     options.add_argument("--workers", type=int, default=2)
     wanted = options.parse_args()
     torch.set_num_threads(1)
     data, work = ws.load_dataset(wanted.dataset), WORK / "universal" / "training"
-    averaged, history = None, []
-    for drawn in PHASES:
-        generator = generator_of(drawn, averaged)
+    tensors, history = begun(wanted.begin)
+    for drawn in PHASES[len(history) :]:
+        generator = generator_of(drawn, tensors)
         pool = ArchitecturePool("training", drawn.pool)
         objective = TaskLoss(pool, drawn.architectures, drawn.blur, wanted.workers)
         averaged, told = conduct(drawn.phase, generator, objective, data, work / drawn.phase.name)
+        tensors = read_tensors(averaged)[0]
         history.append({**drawn.described(), **told})
     save(generator, PHASES[-1], history, data, wanted.out)
 
 
-def generator_of(drawn: Drawn, weights: Path | None) -> UniversalGenerator:
-    """The generator of a phase, with these weights or at its start."""
+def begun(name: str | None) -> tuple[Mapping[str, torch.Tensor] | None, list[dict[str, Any]]]:
+    """The tensors of a synthesizer and the phases that it has been through; none of either for a training from nothing.
+
+    Raises `BadInput` where there is no phase left for it.
+    """
+    if name is None:
+        return None, []
+    trained = UniversalSynthesizer.load(name)
+    history = list(trained.provenance["phases"])
+    if len(history) >= len(PHASES):
+        raise BadInput(f"{name} has been through all {len(history)} phases", "begin with one that has not")
+    return trained.generator.network.state_dict(), history
+
+
+def generator_of(drawn: Drawn, tensors: Mapping[str, torch.Tensor] | None) -> UniversalGenerator:
+    """The generator of a phase, with these tensors or at its start."""
     generator = make_universal(0, HypernetworkSizes(fixed_share=drawn.fixed_share))
-    if weights is not None:
-        generator.network.load_state_dict(read_tensors(weights)[0])
+    if tensors is not None:
+        generator.network.load_state_dict(tensors)
     return generator
 
 

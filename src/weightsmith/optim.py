@@ -131,7 +131,7 @@ def flush_denormals(optimizer: torch.optim.Optimizer | None, *others: Tensor) ->
     """Set moments below `TINY` to zero, a cache-sized part at a time."""
     moments = list(others)
     for state in optimizer.state.values() if optimizer is not None else ():
-        moments += [state["exp_avg"], state["exp_avg_sq"]]
+        moments += [value for key, value in state.items() if key != "step"]
     for moment in moments:
         for part in moment.view(-1).split(CHUNK):
             part.mul_(part.abs() >= TINY)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from weightsmith import optim
 from weightsmith.errors import BadInput
-from weightsmith.optim import OuterProductAdam
+from weightsmith.optim import FLUSH_EVERY, TINY, OuterProductAdam
 from weightsmith.training import LoopSettings, TrainingProgress
 from weightsmith.training.average import WeightAverage, decay_of
 from weightsmith.training.batches import BatchOrder
@@ -173,6 +173,17 @@ def test_muon_goes_on_from_what_it_saved() -> None:
             optimizer.update()
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
     assert first.updates == 4
+
+
+def test_muon_clears_denormal_moments() -> None:
+    model = network()
+    own = muon(model, 0.01)
+    for _ in range(FLUSH_EVERY):
+        own.backward(model(torch.ones(7, 6)).square().mean())
+        own.scale(1e-36)
+        own.update()
+    moments = [value for name, value in own.tensors().items() if value.ndim]
+    assert all(bool(((value == 0) | (value.abs() >= TINY)).all()) for value in moments)
 
 
 def test_weight_decay_alone_shrinks_matrices_by_its_closed_form() -> None:
