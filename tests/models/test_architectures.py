@@ -53,6 +53,9 @@ def test_closed_forms_count_what_is_drawn(split: Split) -> None:
         ("mixer", {"patch": 5, "dim": 6, "depth": 1, "token_hidden": 7, "ratio": 5}),
         ("axial", {"widths": [7, 5, 9], "hidden": 11}),
         ("axial", {"widths": [7, 5, 9], "residual": True}),
+        ("hybrid", {"width": 12, "blocks": ["rows", "depthwise", "attention", "columns"], "hidden": 7}),
+        ("hybrid", {"width": 8, "blocks": ["grouped", "pointwise", "perceptron", "convolution"], "norm": "none"}),
+        ("hybrid", {"blocks": ["columns", "rows", "columns"], "pool": "depthwise", "head_kind": "flatten"}),
         ("mlp", {"hidden": [7, 5], "norm": "batch"}),
     ],
 )

@@ -22,6 +22,7 @@ _HEAD = "What the linear head reads: the flattened grid, or its average."
 
 
 SUMS = 8  # learned sums of tokens that a head may read
+HYBRID_GROUPS, HYBRID_HEADS = 4, 4
 
 
 class TargetCnnOptions(Options):
@@ -158,6 +159,37 @@ class AxialOptions(Options):
     residual: Truth = Field(
         default=False, description="Whether layers are blocks x + perceptron(x), of which widths are the hidden units."
     )
+
+
+HybridBlockKind = Annotated[
+    Literal["convolution", "grouped", "depthwise", "pointwise", "perceptron", "rows", "columns", "attention"],
+    BeforeValidator(read_text),
+]
+
+
+class HybridOptions(Options):
+    """A strided stem, blocks of many kinds in any order, the grid halved after the first, and a head."""
+
+    width: Width = Field(default=32, description="Channels of all layers, in fours.")
+    blocks: list[HybridBlockKind] = Field(
+        default=["convolution", "attention"],
+        min_length=1,
+        description="3x3 convolution, grouped or depthwise; 1x1 pointwise; perceptron of two of these; perceptron over "
+        "rows or columns; attention among places.",
+    )
+    hidden: Width = Field(default=32, description="Hidden units of the perceptrons over rows and columns.")
+    activation: Activation = Field(default="relu", description="The function after each layer.")
+    norm: Norm = Field(default="batch", description=_NORM)
+    residual: Truth = Field(default=False, description="Whether blocks of one layer add their input, as all others do.")
+    pool: Annotated[Literal["max", "average", "depthwise"], BeforeValidator(read_text)] = Field(
+        default="max", description="How the grid is halved: 2x2 pooling, or a learned strided 3x3 filter a channel."
+    )
+    head_kind: HeadKind = Field(default="average", description=_HEAD)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        _divides("the number of heads and groups", HYBRID_GROUPS, [self.width])
+        return self
 
 
 def bottleneck_width(channels: int) -> int:

@@ -17,6 +17,7 @@ ARCHITECTURES = {
     "vit": "weightsmith.architectures.families.patches:build_vit",
     "mixer": "weightsmith.architectures.families.patches:build_mixer",
     "axial": "weightsmith.architectures.families.axial:build",
+    "hybrid": "weightsmith.architectures.families.hybrid:build",
 }
 _COUNTS: dict[str, Callable[[Any, tuple[int, int, int], int], int]] = {
     "target_cnn": counting.target_cnn,
@@ -27,6 +28,7 @@ _COUNTS: dict[str, Callable[[Any, tuple[int, int, int], int], int]] = {
     "vit": counting.vit,
     "mixer": counting.mixer,
     "axial": counting.axial,
+    "hybrid": counting.hybrid,
 }
 
 

@@ -91,6 +91,18 @@ def axial(form: options.AxialOptions, shape: Shape, classes: int) -> int:
     return total + _chain([channels * height * width, *hidden, classes])
 
 
+def hybrid(form: options.HybridOptions, shape: Shape, classes: int) -> int:
+    width, grid = form.width, [_halved(size) for size in shape[1:]]
+    total = _convolution(shape[0], width, 3) + _norm(form.norm, width)
+    for i, kind in enumerate(form.blocks):
+        total += _hybrid_body(kind, width, form.hidden, grid) + _norm(form.norm, width)
+        if i == 0:
+            learned = form.pool == "depthwise"
+            grid = [_halved(size) if learned else size // 2 for size in grid]
+            total += _convolution(width, width, 3, width) if learned else 0
+    return total + _head(form.head_kind, width, grid, 0, classes)
+
+
 def _chain(widths: Sequence[int]) -> int:
     """Weights and biases of linear layers between successive widths."""
     return sum((before + 1) * after for before, after in itertools.pairwise(widths))
@@ -125,6 +137,16 @@ def _block(form: options.ResidualOptions, inputs: int, outputs: int) -> int:
 
 def _shortcut(inputs: int, outputs: int, strided: bool) -> int:
     return _convolution(inputs, outputs, 1) if strided or inputs != outputs else 0
+
+
+def _hybrid_body(kind: str, width: int, hidden: int, grid: Sequence[int]) -> int:
+    axis = {"rows": 0, "columns": 1}.get(kind)
+    if axis is not None:
+        return _chain([grid[axis], hidden, grid[axis]])
+    layers = {"attention": [3 * width, width], "perceptron": [width, width], "pointwise": [width]}.get(kind)
+    if layers is not None:
+        return sum((width + 1) * outputs for outputs in layers)
+    return _convolution(width, width, 3, {"grouped": options.HYBRID_GROUPS, "depthwise": width}.get(kind, 1))
 
 
 def _tokens(shape: Shape, patch: int) -> int:

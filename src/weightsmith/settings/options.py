@@ -182,6 +182,7 @@ OPTIONS: dict[str, dict[str, type[Options]]] = {
         "vit": architectures.VitOptions,
         "mixer": architectures.MixerOptions,
         "axial": architectures.AxialOptions,
+        "hybrid": architectures.HybridOptions,
     },
     "codec": {
         "flat": FlatOptions,

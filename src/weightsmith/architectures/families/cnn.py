@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from weightsmith.architectures.families.parts import ACTIVATIONS, head, norm2d
+from weightsmith.architectures.families.parts import ACTIVATIONS, halving, head, norm2d
 
 HALVINGS = 2
-_POOLS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 
 
 def build(
@@ -26,8 +25,8 @@ def build(
 ) -> nn.Sequential:
     """`(conv - norm - activation - pool) ... head`.
 
-    `pool` is `max` or `average`, 2x2; `depthwise`, a strided 3x3 filter a channel, as the blur of Zhang (2019) but
-    learned; or `stride`, of the convolution itself.
+    `pool` is `max` or `average`, 2x2; `depthwise`, a strided 3x3 filter a channel; or `stride`, of the convolution
+    itself.
 
     `groups` are those of every convolution but the first.
     """
@@ -42,11 +41,9 @@ def build(
             ACTIVATIONS[activation](),
         ]
         if halve:
-            if pool == "depthwise":
-                layers.append(nn.Conv2d(outputs, outputs, 3, 2, 1, groups=outputs))
-            elif pool != "stride":
-                layers.append(_POOLS[pool](2))
-            rounds_up = pool not in _POOLS
+            if pool != "stride":
+                layers.append(halving(pool, outputs))
+            rounds_up = pool in ("stride", "depthwise")
             grid = ((grid[0] + rounds_up) // 2, (grid[1] + rounds_up) // 2)
         inputs = outputs
     return nn.Sequential(*layers, *head(head_kind, inputs, grid, hidden, classes, activation))

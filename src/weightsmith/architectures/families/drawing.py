@@ -20,7 +20,7 @@ from weightsmith.seeds import derive_seed
 
 Split = Literal["training", "unseen_size", "beyond", "unseen_combination", "held_out_family"]
 SPLITS: tuple[Split, ...] = ("training", "unseen_size", "beyond", "unseen_combination", "held_out_family")
-TRAINED = {"mlp": 2, "cnn": 3, "residual": 4, "vit": 3, "axial": 2}  # how often each is drawn
+TRAINED = {"mlp": 2, "cnn": 3, "residual": 4, "vit": 3, "axial": 2, "hybrid": 6}  # how often each is drawn
 HELD_OUT = {"separable": 1, "mixer": 1}
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
 LEFT_OUT = 4  # layers or blocks: never trained on, while three and five are
@@ -218,6 +218,32 @@ def _axial(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     }
 
 
+# Blocks of hybrids, and how often. Those over channels alone never follow a depthwise one: the two make the
+# depthwise-separable networks that are held out.
+_OVER_CHANNELS = {"pointwise": 1, "perceptron": 2}
+_OVER_PLACES = {"convolution": 2, "grouped": 1, "depthwise": 3, "rows": 2, "columns": 2, "attention": 1}
+
+
+def _hybrid(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    pool = rng.choice(("max", "average", "depthwise"))
+    blocks: list[str] = []
+    for i in range(sizes.depth(rng, (2, 3, 5))):
+        filtered = blocks[-1:] == ["depthwise"] or (i == 1 and pool == "depthwise")
+        kinds = _OVER_PLACES if filtered else {**_OVER_PLACES, **_OVER_CHANNELS}
+        blocks += rng.choices(list(kinds), list(kinds.values()))
+    sees_far = sum(kind in _OVER_PLACES and kind != "depthwise" for kind in blocks) >= 2
+    return {
+        "width": sizes.width(rng, 24, 64, 4),
+        "blocks": blocks,
+        "hidden": sizes.width(rng, 16, 48, 4),
+        "activation": rng.choice(ACTIVATIONS),
+        "norm": rng.choice(("none", "batch", "batch", "group", "layer")),
+        "residual": rng.random() < 0.5,
+        "pool": pool,
+        "head_kind": rng.choice(("flatten", "average")) if sees_far else "flatten",
+    }
+
+
 def _separable(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     width = sizes.width(rng, 32, 64, 4)
     return {
@@ -246,6 +272,7 @@ _FAMILIES: dict[str, Callable[[random.Random, Sizes], dict[str, Any]]] = {
     "residual": _residual,
     "vit": _vit,
     "axial": _axial,
+    "hybrid": _hybrid,
     "separable": _separable,
     "mixer": _mixer,
 }

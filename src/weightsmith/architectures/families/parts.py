@@ -31,6 +31,16 @@ class GlobalAverage(nn.Module):
         return x.mean((2, 3))
 
 
+def halving(name: str, channels: int) -> nn.Module:
+    """Half the grid: `max` or `average` of 2x2, or `depthwise`, a strided 3x3 filter a channel (Zhang 2019, learned).
+
+    The first two round an odd size down, the last rounds it up.
+    """
+    if name == "depthwise":
+        return nn.Conv2d(channels, channels, 3, 2, 1, groups=channels)
+    return nn.MaxPool2d(2) if name == "max" else nn.AvgPool2d(2)
+
+
 def strided_stem(
     input_shape: Sequence[int], width: int, activation: str, norm: str
 ) -> tuple[list[nn.Module], tuple[int, int]]:
