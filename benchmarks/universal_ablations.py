@@ -49,6 +49,7 @@ from weightsmith.zoo import Zoo
 
 UPDATES = 50  # an epoch
 BATCH = 256  # images an update, of which dear architectures see fewer
+GENERATOR = "generator.json"  # beside its weights
 SKIPPED = 20  # batches in a row that may be left out: an architecture now and then blows up
 
 
@@ -153,12 +154,12 @@ def save(generator: Any, which: str, folder: Path) -> None:
     """Write the weights, and which variant they are of."""
     state = {name: value.contiguous() for name, value in generator.network.state_dict().items()}
     write_tensors(folder / "generator.safetensors", state)
-    write_sealed_json(folder / "generator.json", {"variant": which, "sizes": asdict(generator.network.sizes)})
+    write_sealed_json(folder / GENERATOR, {"variant": which, "sizes": asdict(generator.network.sizes)})
 
 
 def load(folder: Path) -> Any:
     """The generator that `save` wrote. Raises `BadInput` for a variant that is not known, or has changed since."""
-    document = read_sealed_json(folder / "generator.json")
+    document = read_sealed_json(folder / GENERATOR)
     which = document["variant"]
     if which not in VARIANTS:
         raise BadInput(f"unknown variant {which!r} in {folder}", f"known: {', '.join(VARIANTS)}")

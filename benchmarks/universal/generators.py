@@ -1,4 +1,4 @@
-"""Whose weights are measured: a synthesizer's folder, or the bare state of a hypernetwork."""
+"""Whose weights are measured: a synthesizer's folder, that of a variant, or the bare state of a hypernetwork."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks import universal_ablations
 from benchmarks.universal.kept import Row
 from weightsmith.errors import BadInput
 from weightsmith.generators.tiled import make_tiled
@@ -49,9 +50,15 @@ class Source:
 
 
 def load_source(name: str, path: Path | None) -> Source:
-    """Read a folder (the shipped one where none is given) or a file of `torch.save(network.state_dict())`."""
+    """Read a folder (the shipped one where none is given) or a file of `torch.save(network.state_dict())`.
+
+    A folder is that of a synthesizer, or of a variant of `benchmarks.universal_ablations`.
+    """
     if path is not None and path.is_file():
         generator = _bare(path)
+        return Source(name, generator, _state_mark(generator), {})
+    if path is not None and (path / universal_ablations.GENERATOR).is_file():
+        generator = universal_ablations.load(path)
         return Source(name, generator, _state_mark(generator), {})
     synthesizer = _synthesizer(path)
     return Source(name, synthesizer.generator, _state_mark(synthesizer.generator), dict(synthesizer.provenance))

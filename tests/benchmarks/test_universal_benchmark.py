@@ -10,6 +10,7 @@ import torch
 from small_universal import small_universal
 from torch import Tensor
 
+from benchmarks import universal_ablations
 from benchmarks.universal import start
 from benchmarks.universal.__main__ import PARTS, assemble, chosen_parts, differing, main
 from benchmarks.universal.accuracy import quantile, summaries
@@ -109,7 +110,9 @@ def test_one_feature_is_shrunk_by_the_known_amount() -> None:
     assert 2 * 7 + bias.item() == pytest.approx(5), "the means stay on the line"
 
 
-@pytest.mark.parametrize("name", ["cnn", "residual", "separable", "vit", "mixer", "axial", "mlp", "target_cnn"])
+@pytest.mark.parametrize(
+    "name", ["cnn", "residual", "separable", "vit", "mixer", "axial", "hybrid", "mlp", "target_cnn"]
+)
 def test_the_head_reads_what_gives_the_logits(name: str) -> None:
     module, images = Architecture(name, (1, 28, 28), 6).build(0).eval(), torch.randn(3, 1, 28, 28)
     head = last_linear(module)
@@ -266,6 +269,15 @@ def test_only_states_that_fit_are_loaded(tmp_path: Path) -> None:
         assert type(found.generator) is type(make(0))
         marks.append(found.mark)
     assert len(set(marks)) == 2
+
+
+def test_a_variant_is_read_with_what_it_was_made_of(tmp_path: Path) -> None:
+    generator = universal_ablations.VARIANTS["rank-32"].make(3)
+    universal_ablations.save(generator, "rank-32", tmp_path)
+    found = load_source("narrow", tmp_path)
+    assert found.generator.network.sizes == generator.network.sizes
+    for name, value in generator.network.state_dict().items():
+        assert torch.equal(found.generator.network.state_dict()[name], value)
 
 
 def test_a_folder_is_loaded_with_what_its_training_said(tmp_path: Path) -> None:

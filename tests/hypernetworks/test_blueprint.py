@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from symmetric_networks import NETWORKS, network
@@ -121,6 +123,19 @@ def test_families_are_chosen_whatever_their_order_and_the_rest_is_held_out() -> 
     held_out = {draw("held_out_family", i, (3, 8, 6), 4, chosen).name for i in range(30)}
     assert held_out == {"cnn", "residual", "vit", "axial", "hybrid", "separable"}
     assert {draw("unseen_combination", i, families=chosen).name for i in range(10)} == {"mlp"}
+
+
+def test_hybrids_hold_no_depthwise_separable_pair() -> None:
+    hybrids = [draw(split, i, families={"hybrid": 1}) for split in ("training", "unseen_size") for i in range(150)]
+    pairs = set()
+    for one in hybrids:
+        kinds: list[str] = list(one.options["blocks"])
+        if one.options["pool"] == "depthwise":
+            kinds.insert(1, "depthwise")
+        pairs |= set(itertools.pairwise(kinds))
+    assert ("depthwise", "convolution") in pairs
+    assert ("pointwise", "depthwise") in pairs
+    assert pairs.isdisjoint({("depthwise", "pointwise"), ("depthwise", "perceptron")})
 
 
 def test_splits_that_families_leave_empty_are_said_to_be_and_refused() -> None:

@@ -31,6 +31,9 @@ FAMILIES = {
         "residual", (1, 9, 8), 4, {"channels": [8, 16], "bottleneck": True, "group_width": 2, "norm": "batch"}
     ),
     "vit family": Architecture("vit", (1, 8, 12), 4, {"patch": 4, "dim": 8, "heads": 2, "pool": "token"}),
+    "hybrid family": Architecture(
+        "hybrid", (1, 9, 13), 4, {"width": 8, "blocks": ["rows", "attention", "depthwise", "columns"], "hidden": 5}
+    ),
     "axial family": Architecture("axial", (1, 7, 6), 4, {"widths": [5, 3], "hidden": 6}),
     "separable family": Architecture("separable", (1, 9, 8), 4, {"channels": [4, 6, 6], "residual": True}),
     "mixer family": Architecture("mixer", (1, 8, 12), 4, {"patch": 4, "dim": 8, "token_hidden": 5}),

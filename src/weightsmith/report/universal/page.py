@@ -26,7 +26,8 @@ DEFINITIONS = {
     "random init. Everywhere else these are measured on training images, without labels.",
     "seconds": "to write one network once its graph is read, median.",
     "families": "mlp: multilayer perceptrons. cnn: plain convolutional networks. residual: residual networks. vit: "
-    "vision transformers. axial: linear layers over rows and columns in turn. separable: depthwise-separable networks. "
+    "vision transformers. axial: linear layers over rows and columns in turn. hybrid: convolutions, "
+    "attention and perceptrons in any order. separable: depthwise-separable networks. "
     "mixer: MLP-mixers.",
     "splits of images": "networks are trained on the split train; validation images are only watched; test images are "
     "only reported.",
