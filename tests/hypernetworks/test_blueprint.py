@@ -131,7 +131,7 @@ def test_hybrids_hold_no_depthwise_separable_pair() -> None:
     for one in hybrids:
         kinds: list[str] = list(one.options["blocks"])
         if one.options["pool"] == "depthwise":
-            kinds.insert(1, "depthwise")
+            kinds.insert(one.options["halved_before"], "depthwise")
         pairs |= set(itertools.pairwise(kinds))
     assert ("depthwise", "convolution") in pairs
     assert ("pointwise", "depthwise") in pairs

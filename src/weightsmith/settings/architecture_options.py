@@ -122,6 +122,11 @@ class VitOptions(Options):
     heads: Annotated[Integer, Field(ge=0, le=2**16)] = Field(
         default=4, description="Attention heads; with 0 the tokens do not see one another before the head."
     )
+    latents: Annotated[Integer, Field(ge=0, le=2**16)] = Field(
+        default=0,
+        description="Learned sums of the tokens that attend to each other in their place, and are spread over them "
+        "again; with 0 the tokens do.",
+    )
     positions: Truth = Field(default=True, description="Whether a learned vector is added to each token.")
     ratio: Few = Field(default=2, description="Hidden units of a block's perceptron, as a multiple of dim.")
     activation: Activation = Field(default="gelu", description="The function inside the perceptrons.")
@@ -134,6 +139,8 @@ class VitOptions(Options):
     def _fits(self) -> Self:
         if self.heads:
             _divides("a number of heads", self.heads, [self.dim])
+        elif self.latents:
+            refuse("latents only with heads", "they are there to attend to each other")
         return self
 
 
@@ -168,7 +175,7 @@ HybridBlockKind = Annotated[
 
 
 class HybridOptions(Options):
-    """A strided stem, blocks of many kinds in any order, the grid halved after the first, and a head."""
+    """A strided stem, blocks of many kinds in any order, the grid halved once among them, and a head."""
 
     width: Width = Field(default=32, description="Channels of all layers, in fours.")
     blocks: list[HybridBlockKind] = Field(
@@ -184,11 +191,16 @@ class HybridOptions(Options):
     pool: Annotated[Literal["max", "average", "depthwise"], BeforeValidator(read_text)] = Field(
         default="max", description="How the grid is halved: 2x2 pooling, or a learned strided 3x3 filter a channel."
     )
+    halved_before: Annotated[Integer, Field(ge=0, le=1024)] = Field(
+        default=1, description="The number, from 0, of the block before which it is."
+    )
     head_kind: HeadKind = Field(default="average", description=_HEAD)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         _divides("the number of heads and groups", HYBRID_GROUPS, [self.width])
+        if self.halved_before >= len(self.blocks):
+            refuse("halved_before the number of a block", f"there are {len(self.blocks)}, the first is 0")
         return self
 
 

@@ -68,6 +68,9 @@ def vit(form: options.VitOptions, shape: Shape, classes: int) -> int:
     sums = _chain([_tokens(shape, form.patch), options.SUMS]) if form.pool == "linear" else 0
     read = form.dim * (options.SUMS if form.pool == "linear" else 1)
     attention = _chain([form.dim, 3 * form.dim]) + _chain([form.dim, form.dim])
+    if form.latents:
+        tokens = _tokens(shape, form.patch) + token
+        attention += _chain([tokens, form.latents, tokens])
     if not form.heads:
         attention = -2 * form.dim  # nor is there the norm before it
     rest = _patch_network(form.dim, form.ratio, form.depth, attention, form.patch, shape)
@@ -95,11 +98,11 @@ def hybrid(form: options.HybridOptions, shape: Shape, classes: int) -> int:
     width, grid = form.width, [_halved(size) for size in shape[1:]]
     total = _convolution(shape[0], width, 3) + _norm(form.norm, width)
     for i, kind in enumerate(form.blocks):
-        total += _hybrid_body(kind, width, form.hidden, grid) + _norm(form.norm, width)
-        if i == 0:
+        if i == form.halved_before:
             learned = form.pool == "depthwise"
             grid = [_halved(size) if learned else size // 2 for size in grid]
-            total += _convolution(width, width, 3, width) if learned else 0
+            total += _convolution(width, width, 3, width) + _norm(form.norm, width) if learned else 0
+        total += _hybrid_body(kind, width, form.hidden, grid) + _norm(form.norm, width)
     return total + _head(form.head_kind, width, grid, 0, classes)
 
 

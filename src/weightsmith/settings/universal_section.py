@@ -43,7 +43,7 @@ class UniversalSettings(Settings):
         default="task", description="What is minimised; task: the loss of the written networks on training images."
     )
     families: FamilySettings = Field(
-        default=FamilySettings(mlp=2, cnn=3, residual=4, vit=3, axial=2, hybrid=6),
+        default=FamilySettings(mlp=2, cnn=3, residual=4, vit=5, axial=2, hybrid=6),
         description="How often an architecture of each family is drawn; what is not named is held out.",
     )
     splits: Annotated[list[SplitName], Field(min_length=1)] = Field(

@@ -20,7 +20,7 @@ from weightsmith.seeds import derive_seed
 
 Split = Literal["training", "unseen_size", "beyond", "unseen_combination", "held_out_family"]
 SPLITS: tuple[Split, ...] = ("training", "unseen_size", "beyond", "unseen_combination", "held_out_family")
-TRAINED = {"mlp": 2, "cnn": 3, "residual": 4, "vit": 3, "axial": 2, "hybrid": 6}  # how often each is drawn
+TRAINED = {"mlp": 2, "cnn": 3, "residual": 4, "vit": 5, "axial": 2, "hybrid": 6}  # how often each is drawn
 HELD_OUT = {"separable": 1, "mixer": 1}
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
 LEFT_OUT = 4  # layers or blocks: never trained on, while three and five are
@@ -198,13 +198,16 @@ _LOOKING_AROUND: tuple[dict[str, Any], ...] = (
 
 
 def _vit(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    around = dict(rng.choice(_LOOKING_AROUND))
+    if around["heads"] and around["pool"] != "token" and rng.random() < 0.6:
+        around |= {"latents": sizes.width(rng, 16, 96, 8), "positions": rng.random() < 0.5}
     return {
         "patch": rng.choice((4, 7)),
         "dim": sizes.width(rng, 32, 96, 8),
         "depth": sizes.depth(rng, (1, 1, 2, 2, 3, 5)),
         "ratio": 2,
         "activation": rng.choice(ACTIVATIONS),
-        **rng.choice(_LOOKING_AROUND),
+        **around,
     }
 
 
@@ -225,10 +228,10 @@ _OVER_PLACES = {"convolution": 2, "grouped": 1, "depthwise": 3, "rows": 2, "colu
 
 
 def _hybrid(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
-    pool = rng.choice(("max", "average", "depthwise"))
+    pool, halved_before = rng.choice(("max", "average", "depthwise")), rng.randint(0, 1)
     blocks: list[str] = []
     for i in range(sizes.depth(rng, (2, 3, 5))):
-        filtered = blocks[-1:] == ["depthwise"] or (i == 1 and pool == "depthwise")
+        filtered = blocks[-1:] == ["depthwise"] or (i == halved_before and pool == "depthwise")
         kinds = _OVER_PLACES if filtered else {**_OVER_PLACES, **_OVER_CHANNELS}
         blocks += rng.choices(list(kinds), list(kinds.values()))
     sees_far = sum(kind in _OVER_PLACES and kind != "depthwise" for kind in blocks) >= 2
@@ -240,7 +243,8 @@ def _hybrid(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
         "norm": rng.choice(("none", "batch", "batch", "group", "layer")),
         "residual": rng.random() < 0.5,
         "pool": pool,
-        "head_kind": rng.choice(("flatten", "average")) if sees_far else "flatten",
+        "halved_before": halved_before,
+        "head_kind": rng.choice(("flatten", "average", "average")) if sees_far else "flatten",
     }
 
 

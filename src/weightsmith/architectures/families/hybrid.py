@@ -1,4 +1,4 @@
-"""Hybrids: a strided stem, then blocks of many kinds in any order, the grid halved after the first, then a head."""
+"""Hybrids: a strided stem, then blocks of many kinds in any order, the grid halved once among them, then a head."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class GridAttention(nn.Module):
 
 
 class HybridBlock(nn.Module):
-    """`x + body(norm(x))` if residual, otherwise `activation(norm(body(x)))`."""
+    """`x + body(norm(x))` if residual, otherwise `activation(norm(body(x)))`, where `body` may halve the grid."""
 
     def __init__(self, body: nn.Module, width: int, activation: str, norm: str, residual: bool) -> None:
         super().__init__()
@@ -66,21 +66,25 @@ def build(
     norm: str = "batch",
     residual: bool = False,
     pool: str = "max",
+    halved_before: int = 1,
     head_kind: str = "average",
 ) -> nn.Sequential:
-    """`stem - block - halving - blocks - head`, all of `width` channels.
+    """`stem - blocks - head`, all of `width` channels, the grid halved before block number `halved_before`.
 
     `blocks` are `convolution` 3x3, `grouped` and `depthwise` 3x3, `pointwise` 1x1, `perceptron` (two 1x1), `rows` and
     `columns` (perceptrons of `hidden` units over an axis of the grid) or `attention`; those of two layers, and
-    attention, are residual whether the others are or not. `pool` as for plain CNNs, but for `stride`.
+    attention, are residual whether the others are or not. `pool` is `max` or `average`, 2x2, or `depthwise`, a strided
+    3x3 filter a channel with its norm and activation.
     """
     layers, grid = strided_stem(input_shape, width, activation, norm)
     for i, kind in enumerate(blocks):
+        if i == halved_before:
+            half = halving(pool, width)
+            learned = pool == "depthwise"
+            layers.append(HybridBlock(half, width, activation, norm, residual=False) if learned else half)
+            grid = ((grid[0] + learned) // 2, (grid[1] + learned) // 2)
         body = _body(kind, width, hidden, activation, grid)
         layers.append(HybridBlock(body, width, activation, norm, residual or kind in ALWAYS_RESIDUAL))
-        if i == 0:
-            layers.append(halving(pool, width))
-            grid = ((grid[0] + 1) // 2, (grid[1] + 1) // 2) if pool == "depthwise" else (grid[0] // 2, grid[1] // 2)
     return nn.Sequential(*layers, *head(head_kind, width, grid, 0, classes, activation))
 
 

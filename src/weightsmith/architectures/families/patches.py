@@ -31,6 +31,21 @@ class Attention(nn.Module):
         return y
 
 
+class LatentAttention(nn.Module):
+    """Self-attention among learned sums of the tokens, spread over the tokens again by as many learned sums."""
+
+    def __init__(self, tokens: int, latents: int, dim: int, heads: int) -> None:
+        super().__init__()
+        self.gather, self.spread = nn.Linear(tokens, latents), nn.Linear(latents, tokens)
+        self.attention = Attention(dim, heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[batch, token, dim]` to the same shape."""
+        latents = self.attention(self.gather(x.transpose(1, 2)).transpose(1, 2))  # (B, L, D)
+        y: Tensor = self.spread(latents.transpose(1, 2)).transpose(1, 2)
+        return y
+
+
 class Mixing(nn.Module):
     """Two linear layers over the tokens, the same for every channel (Tolstikhin et al. 2021)."""
 
@@ -109,14 +124,19 @@ def build_vit(
     activation: str = "gelu",
     pool: str = "average",
     positions: bool = True,
+    latents: int = 0,
 ) -> PatchNetwork:
     """A vision transformer (Dosovitskiy et al. 2021); `pool` is `average`, `token` or `linear`.
 
-    Without `heads` tokens do not see one another before the head.
+    Without `heads` tokens do not see one another before the head; with `latents`, so many sums of them attend to each
+    other in their place.
     """
     network = PatchNetwork(input_shape, classes, patch, dim, positions, pool)
     for _ in range(depth):
-        network.blocks.append(PatchBlock(dim, ratio * dim, activation, Attention(dim, heads) if heads else None))
+        attention: nn.Module | None = Attention(dim, heads) if heads else None
+        if latents:
+            attention = LatentAttention(network.tokens + (pool == "token"), latents, dim, heads)
+        network.blocks.append(PatchBlock(dim, ratio * dim, activation, attention))
     return network
 
 
