@@ -1,0 +1,166 @@
+"""What is drawn of an architecture of each family: its sizes, from those that a split allows, and its operations."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Split = Literal["training", "unseen_size", "beyond", "unseen_combination", "held_out_family"]
+ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
+LEFT_OUT = 4  # layers or blocks: never trained on, while three and five are
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The widths that a split draws from, in steps, and which depths."""
+
+    split: Split
+
+    def width(self, rng: random.Random, low: int, high: int, step: int) -> int:
+        """A multiple of `step`: each fourth one is left out of training, and what `unseen_size` draws."""
+        if self.split == "beyond":
+            return step * rng.randint(high // step + 1, high * 3 // (2 * step))
+        unseen = self.split == "unseen_size"
+        choices = [n for n in range(low // step, high // step + 1) if (n % 4 == 3) == unseen]
+        # Training draws narrow layers more often than wide ones: they cost less, and codes know no width.
+        return step * rng.choices(choices, [1 / n if self.split == "training" else 1 for n in choices])[0]
+
+    def depth(self, rng: random.Random, trained: Sequence[int]) -> int:
+        if self.split == "beyond":
+            return max(trained) * 3 // 2
+        return LEFT_OUT if self.split == "unseen_size" else rng.choice(trained)
+
+
+def _mlp(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    depth = sizes.depth(rng, (1, 2, 3, 5))
+    return {
+        "hidden": [sizes.width(rng, 64, 256, 16) for _ in range(depth)],
+        "activation": rng.choice(ACTIVATIONS),
+        "norm": rng.choice(("none", "none", "layer", "batch")),
+    }
+
+
+def _cnn(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    depth = sizes.depth(rng, (2, 3, 5))
+    first, widest = sizes.width(rng, 16, 40, 4), sizes.width(rng, 32, 64, 4)
+    head = "flatten" if depth == 2 else rng.choice(("flatten", "average"))
+    return {
+        "channels": [first, *(widest for _ in range(depth - 1))],
+        "kernel": rng.choice((3, 3, 5)) if depth < 4 else 3,
+        "groups": rng.choice((1, 1, 2, 4)),
+        "activation": rng.choice(ACTIVATIONS),
+        "norm": rng.choice(("none", "none", "batch", "group", "layer")),
+        "pool": rng.choice(("max", "average", "stride", "depthwise")),
+        "head_kind": head,
+        "hidden": rng.choice((0, sizes.width(rng, 64, 192, 16))),
+    }
+
+
+def _residual(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    first = sizes.width(rng, 16, 48, 4)
+    deep = sizes.depth(rng, (2, 3, 5))
+    early = rng.randint(1, deep - 1)
+    return {
+        "channels": [first, sizes.width(rng, 32, 64, 4)],
+        "blocks": [early, deep - early],
+        "bottleneck": rng.random() < 0.3,
+        "group_width": rng.choice((0, 0, 2, 4)),
+        "activation": rng.choice(ACTIVATIONS),
+        "norm": rng.choice(("none", "batch", "batch", "group", "layer")),
+        "head_kind": rng.choice(("average", "average", "flatten")),
+    }
+
+
+# How tokens come to know of each other: by attention, or by the head alone.
+_LOOKING_AROUND: tuple[dict[str, Any], ...] = (
+    *({"heads": heads, "pool": pool} for heads in (2, 4) for pool in ("average", "average", "token", "linear")),
+    {"heads": 0, "pool": "linear"},
+    {"heads": 0, "pool": "linear", "positions": False},
+)
+
+
+def _vit(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    around = dict(rng.choice(_LOOKING_AROUND))
+    if around["heads"] and around["pool"] != "token" and rng.random() < 0.6:
+        around |= {"latents": sizes.width(rng, 16, 96, 8), "positions": rng.random() < 0.5}
+    return {
+        "patch": rng.choice((4, 7)),
+        "dim": sizes.width(rng, 32, 96, 8),
+        "depth": sizes.depth(rng, (1, 1, 2, 2, 3, 5)),
+        "ratio": 2,
+        "activation": rng.choice(ACTIVATIONS),
+        **around,
+    }
+
+
+def _axial(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    depth = sizes.depth(rng, (1, 2, 3, 5))
+    return {
+        "widths": [sizes.width(rng, 24, 64, 4) for _ in range(depth)],
+        "activation": rng.choice(ACTIVATIONS),
+        "hidden": rng.choice((0, sizes.width(rng, 64, 128, 16))),
+        "residual": rng.random() < 0.5,
+    }
+
+
+# Blocks of hybrids, and how often. Those over channels alone never follow a depthwise one: the two make the
+# depthwise-separable networks that are held out.
+_OVER_CHANNELS = {"pointwise": 1, "perceptron": 2}
+_OVER_PLACES = {"convolution": 2, "grouped": 1, "depthwise": 3, "rows": 2, "columns": 2, "attention": 1}
+
+
+def _hybrid(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    pool, halved_before = rng.choice(("max", "average", "depthwise")), rng.randint(0, 1)
+    blocks: list[str] = []
+    for i in range(sizes.depth(rng, (2, 3, 5))):
+        filtered = blocks[-1:] == ["depthwise"] or (i == halved_before and pool == "depthwise")
+        kinds = _OVER_PLACES if filtered else {**_OVER_PLACES, **_OVER_CHANNELS}
+        blocks += rng.choices(list(kinds), list(kinds.values()))
+    sees_far = sum(kind in _OVER_PLACES and kind != "depthwise" for kind in blocks) >= 2
+    return {
+        "width": sizes.width(rng, 24, 64, 4),
+        "blocks": blocks,
+        "hidden": sizes.width(rng, 16, 48, 4),
+        "activation": rng.choice(ACTIVATIONS),
+        "norm": rng.choice(("none", "batch", "batch", "group", "layer")),
+        "residual": rng.random() < 0.5,
+        "pool": pool,
+        "halved_before": halved_before,
+        "head_kind": rng.choice(("flatten", "average", "average")) if sees_far else "flatten",
+    }
+
+
+def _separable(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    width = sizes.width(rng, 32, 64, 4)
+    return {
+        "channels": [sizes.width(rng, 16, 48, 4), *(width for _ in range(rng.choice((2, 3, 4))))],
+        "activation": rng.choice(ACTIVATIONS),
+        "norm": rng.choice(("batch", "batch", "group", "layer", "none")),
+        "residual": rng.random() < 0.4,
+        "head_kind": rng.choice(("average", "flatten")),
+    }
+
+
+def _mixer(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    return {
+        "patch": rng.choice((4, 7)),
+        "dim": sizes.width(rng, 32, 96, 8),
+        "depth": rng.choice((1, 2, 4)),
+        "token_hidden": sizes.width(rng, 32, 96, 8),
+        "ratio": 2,
+        "activation": rng.choice(ACTIVATIONS),
+    }
+
+
+FAMILIES: dict[str, Callable[[random.Random, Sizes], dict[str, Any]]] = {
+    "mlp": _mlp,
+    "cnn": _cnn,
+    "residual": _residual,
+    "vit": _vit,
+    "axial": _axial,
+    "hybrid": _hybrid,
+    "separable": _separable,
+    "mixer": _mixer,
+}
