@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import pytest
 import torch
@@ -123,6 +124,15 @@ def test_families_are_chosen_whatever_their_order_and_the_rest_is_held_out() -> 
     held_out = {draw("held_out_family", i, (3, 8, 6), 4, chosen).name for i in range(30)}
     assert held_out == {"cnn", "residual", "vit", "axial", "hybrid", "separable"}
     assert {draw("unseen_combination", i, families=chosen).name for i in range(10)} == {"mlp"}
+
+
+def test_families_are_measured_alike_and_the_auxiliary_ones_beside_others_are_not() -> None:
+    for split in ("unseen_size", "beyond"):
+        counts = Counter(draw(split, i).name for i in range(400))
+        assert set(counts) == {"mlp", "cnn", "residual", "vit"}
+        assert min(counts.values()) > 70  # of 100: four standard deviations are 35
+    assert {draw("training", i).name for i in range(200)} == set(TRAINED)
+    assert {draw("unseen_size", i, families={"axial": 1, "hybrid": 3}).name for i in range(30)} == {"axial", "hybrid"}
 
 
 def test_hybrids_hold_no_depthwise_separable_pair() -> None:

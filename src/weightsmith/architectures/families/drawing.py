@@ -6,6 +6,7 @@ training sees apart, never together); `held_out_family` (depthwise-separable net
 these are made of are trained in other company: filters a channel in front of anything but a convolution over channels,
 linear sums over tokens around attention or in front of a head, perceptrons over rows and over columns.
 
+Every family counts the same where it is measured; the auxiliary ones are only trained on, beside others.
 Whoever trains on other `families` than `TRAINED` has the same splits of those, and the rest as held-out families.
 """
 
@@ -23,6 +24,7 @@ from weightsmith.seeds import derive_seed
 SPLITS: tuple[Split, ...] = ("training", "unseen_size", "beyond", "unseen_combination", "held_out_family")
 TRAINED = {"mlp": 2, "cnn": 3, "residual": 4, "vit": 5, "axial": 2, "hybrid": 6}  # how often each is drawn
 HELD_OUT = {"separable": 1, "mixer": 1}
+AUXILIARY = ("axial", "hybrid")  # families of our own, trained on so that operations are met in more company
 SMALLEST = 4  # height and width of images: two halvings
 
 # Never together in training; each value by itself is.
@@ -104,9 +106,16 @@ def _options(split: Split, rng: random.Random, families: Mapping[str, int]) -> t
     if split == "unseen_combination":
         family, together = rng.choice([(of, together) for of, together in COMBINATIONS if of in families])
         return family, FAMILIES[family](rng, sizes) | dict(together)
-    weights = _held_out(families) if split == "held_out_family" else families
+    weights = families if split == "training" else _measured(split, families)
     family = rng.choices(list(weights), list(weights.values()))[0]
     return family, FAMILIES[family](rng, sizes)
+
+
+def _measured(split: Split, families: Mapping[str, int]) -> dict[str, int]:
+    """What a split that is not trained on draws from."""
+    if split == "held_out_family":
+        return _held_out(families)
+    return dict.fromkeys([name for name in families if name not in AUXILIARY] or families, 1)
 
 
 def _held_out(families: Mapping[str, int]) -> dict[str, int]:
