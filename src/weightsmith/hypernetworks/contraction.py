@@ -25,7 +25,7 @@ class Contraction:
         self._pairs, self._blueprint, self._tensors = pairs, blueprint, tensors
         self._modulation = 1 + pairs.modulate_units(tensors).unflatten(-1, (SIDES, -1))  # (T, 2, D)
         self._ranks = 1 + pairs.modulate_ranks(tensors)
-        self._loudness = pairs.gain(tensors)[:, 0].exp()
+        self._loudness = pairs.gains(tensors)
         self._values: list[Tensor] = []
         self._places: list[list[Tensor]] = []
         grids = {key: _of_size_one(table) for key, table in pairs.grid_factors(blueprint, tensors).items()}

@@ -16,6 +16,7 @@ from weightsmith.hypernetworks.context import FEATURES
 from weightsmith.hypernetworks.plans import GRID_KINDS, SIDES, AxisPlan, Key, TensorPlan
 
 _SMALL = 1e-12
+LEAST_GAIN = 0.4
 TABLE = 2048  # rows of codes that are the same for all networks: half for units of a layer, half for its groups
 
 
@@ -204,7 +205,7 @@ class Pairs(nn.Module):
     def forward(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[str, Tensor]:
         rows, grids = self.unit_factors(blueprint, units, tensors), self.grid_factors(blueprint, tensors)
         ranks = 1 + self.modulate_ranks(tensors)
-        scales = torch.exp(self.gain(tensors)[:, 0].float()) * blueprint.scales
+        scales = self.gains(tensors) * blueprint.scales
         found = self._vectors(blueprint, rows, ranks, scales)
         for number, plan in enumerate(blueprint.tensors):
             if number not in found:
@@ -216,6 +217,15 @@ class Pairs(nn.Module):
             for number, plan in enumerate(blueprint.tensors)
             for name in plan.names
         }
+
+    def gains(self, tensors: Tensor) -> Tensor:
+        """By how much each tensor, `[tensor, dim]`, is larger than its scale.
+
+        Below `LEAST_GAIN` the logarithm falls ten times more slowly. Without that, whole residual branches of deep
+        networks were written ever smaller while they did not help yet, and so never came to help.
+        """
+        logarithm = self.gain(tensors)[:, 0].float()
+        return torch.exp(F.leaky_relu(logarithm - math.log(LEAST_GAIN), 0.1)) * LEAST_GAIN
 
     def unit_factors(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[Key, Tensor]:
         """Factors of units along all axes, in one product a side: by tensor, axis and which of its groups."""
