@@ -66,7 +66,7 @@ def test_the_velocity_moves_with_the_units(name: str) -> None:
         return one.layout.flatten([one.states()[0] | network.weights(blueprint, found.detach())])
 
     one, other = symmetry.permute(velocity(weights), orders), velocity(symmetry.permute(weights, orders))
-    torch.testing.assert_close(one.vectors, other.vectors, atol=1e-3, rtol=0)
+    torch.testing.assert_close(one.vectors, other.vectors, atol=3e-3, rtol=0)
     assert (one.vectors - velocity(weights).vectors).abs().max() > 0.01
 
 

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from weightsmith.hypernetworks.basis import COLUMNS, amplitudes, cosine_basis
 from weightsmith.hypernetworks.blueprint import Blueprint
 from weightsmith.hypernetworks.context import FEATURES
+from weightsmith.hypernetworks.gains import gains
 from weightsmith.hypernetworks.plans import GRID_KINDS, SIDES, AxisPlan, Key, TensorPlan
 
 _SMALL = 1e-12
-LEAST_GAIN = 0.4
 TABLE = 2048  # rows of codes that are the same for all networks: half for units of a layer, half for its groups
 
 
@@ -219,13 +219,8 @@ class Pairs(nn.Module):
         }
 
     def gains(self, tensors: Tensor) -> Tensor:
-        """By how much each tensor, `[tensor, dim]`, is larger than its scale.
-
-        Below `LEAST_GAIN` the logarithm falls ten times more slowly. Without that, whole residual branches of deep
-        networks were written ever smaller while they did not help yet, and so never came to help.
-        """
-        logarithm = self.gain(tensors)[:, 0].float()
-        return torch.exp(F.leaky_relu(logarithm - math.log(LEAST_GAIN), 0.1)) * LEAST_GAIN
+        """By how much each tensor, `[tensor, dim]`, is larger than its scale."""
+        return gains(self.gain(tensors)[:, 0])
 
     def unit_factors(self, blueprint: Blueprint, units: Tensor, tensors: Tensor) -> dict[Key, Tensor]:
         """Factors of units along all axes, in one product a side: by tensor, axis and which of its groups."""

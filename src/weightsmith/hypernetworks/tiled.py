@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from weightsmith.hypernetworks.basis import COLUMNS, amplitudes, cosine_basis
 from weightsmith.hypernetworks.blueprint import Blueprint
 from weightsmith.hypernetworks.context import FEATURES
+from weightsmith.hypernetworks.gains import gains
 from weightsmith.hypernetworks.network import Block
 from weightsmith.hypernetworks.plans import GRID_KINDS, SIDES, AxisPlan, TensorPlan
 
@@ -99,7 +100,7 @@ class Tiles(nn.Module):
         """One tensor, with the root mean square of its scale times its gain."""
         value = spread(plan, self._tile(plan, embedding), self.tile).float()
         value = value * torch.rsqrt(value.square().mean() + 1e-12)
-        return plan.base + value * (torch.exp(self.gain(embedding)[0]) * plan.scale)
+        return plan.base + value * (gains(self.gain(embedding)[0]) * plan.scale)
 
     def _tile(self, plan: TensorPlan, embedding: Tensor) -> Tensor:
         """`[row, column, *places of each axis with fixed ones]`, as many rows and columns as the tensor can use."""
