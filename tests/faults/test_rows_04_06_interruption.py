@@ -37,7 +37,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_pipeline(recipe(), tmp_path_factory.mktemp("whole") / "run", until="train").path
 
 
-LONG = ["zoo.epochs=60"]  # so that workers are still at it when they are told to stop
+LONG = ["zoo.epochs=40"]  # so that workers are still at it when they are told to stop
 
 
 @pytest.fixture(scope="module")
