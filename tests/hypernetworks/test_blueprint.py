@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import pytest
 import torch
 from symmetric_networks import NETWORKS, network
@@ -16,7 +14,6 @@ from weightsmith.hypernetworks import Blueprint
 from weightsmith.hypernetworks.plans import Grid, TensorPlan
 
 
-@cache
 def blueprint(name: str) -> Blueprint:
     return Blueprint.of(ParameterGraph.of(network(name), NETWORKS[name][1]))
 
