@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import gc
 import importlib
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
+hypothesis.settings.register_profile("any machine", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("any machine")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of this process and of those that it starts: tests are small
 # Before anything imports them. Settings and the command line are left out: pydantic and typer read annotations, too.
 install_import_hook(
@@ -45,6 +49,13 @@ from weightsmith.cli import main  # noqa: E402  after the hook
 if TYPE_CHECKING:
     from weightsmith.settings.recipe import Recipe
 
+
+def pytest_collection_finish() -> None:
+    """What was imported stays as long as the tests, and need not be looked through whenever garbage is collected."""
+    gc.collect()
+    gc.freeze()
+
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 TINY = """\
@@ -67,19 +78,27 @@ def program(tmp_path: Path) -> Run:
         importlib.import_module(module)
 
     def run(*arguments: object, cwd: Path = tmp_path, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = ["weightsmith", *map(str, arguments)]
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            child = os.fork()
-            if child == 0:
-                _become_program(command, cwd, environment, out.fileno(), err.fileno())
-            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            texts = [file.seek(0) or file.read() for file in (out, err)]
-        return subprocess.CompletedProcess(command, status, *texts)
+        return forked(main, ["weightsmith", *map(str, arguments)], cwd, environment)
 
     return run
 
 
-def _become_program(command: list[str], cwd: Path, environment: dict[str, str], out: int, err: int) -> NoReturn:
+def forked(
+    work: Callable[[], object], command: list[str], cwd: Path, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """What `work` comes to as the program of a forked child that was called by `command`."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        child = os.fork()
+        if child == 0:
+            _become_program(work, command, cwd, environment, out.fileno(), err.fileno())
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        texts = [file.seek(0) or file.read() for file in (out, err)]
+    return subprocess.CompletedProcess(command, status, *texts)
+
+
+def _become_program(
+    work: Callable[[], object], command: list[str], cwd: Path, environment: Mapping[str, str], out: int, err: int
+) -> NoReturn:
     status: object = 1
     try:
         os.dup2(out, 1)
@@ -88,7 +107,7 @@ def _become_program(command: list[str], cwd: Path, environment: dict[str, str], 
         os.environ.update(environment)
         os.chdir(cwd)
         sys.argv = command
-        main()
+        work()
         status = 0
     except SystemExit as exit:
         status = exit.code
@@ -98,6 +117,14 @@ def _become_program(command: list[str], cwd: Path, environment: dict[str, str], 
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status if isinstance(status, int) else int(status is not None))
+
+
+@pytest.fixture
+def quick_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker processes start from one that has imported what takes seconds; those of other tests start from nothing."""
+    multiprocessing.set_forkserver_preload(["weightsmith.pipeline"])
+    context = multiprocessing.get_context("forkserver")
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method=None: context)
 
 
 @pytest.fixture(scope="session")

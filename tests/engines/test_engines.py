@@ -46,6 +46,8 @@ def own_ray() -> Iterator[Any]:
 def engine(request: pytest.FixtureRequest) -> Any:
     if request.param == "Ray":
         request.getfixturevalue("own_ray")
+    if request.param == "two processes":
+        request.getfixturevalue("quick_workers")
     return ENGINES[request.param]
 
 

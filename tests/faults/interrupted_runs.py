@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +15,9 @@ from typing import Any, NoReturn
 from damage import fill
 
 from weightsmith.cli import main
-from weightsmith.errors import EnvironmentFault
+from weightsmith.console import Console
+from weightsmith.errors import EnvironmentFault, Interrupted
+from weightsmith.interruption import check_interrupted
 from weightsmith.settings.loading import parse_recipe
 from weightsmith.settings.recipe import Recipe
 from weightsmith.zoo import Zoo
@@ -89,12 +93,33 @@ def start(work: Callable[[], object]) -> tuple[int, int]:
     return child, receive
 
 
-def start_program(*arguments: object) -> tuple[int, int]:
+def start_program(*arguments: object, hold: str | None = None) -> tuple[int, int]:
+    """`weightsmith ARGUMENTS` in a forked child, as `start`; having said a line with `hold`, it waits for its signal.
+
+    So that no machine is so fast that the signal comes when the work is done.
+    """
+
     def work() -> None:
+        if hold is not None:
+            _hold_after(hold)
         sys.argv = ["weightsmith", *map(str, arguments)]
         main()
 
     return start(work)
+
+
+def _hold_after(text: str) -> None:
+    show = Console._line
+
+    def line(said: str) -> None:
+        show(said)
+        if text in said:
+            with contextlib.suppress(Interrupted):
+                for _ in range(60_000):
+                    check_interrupted()
+                    time.sleep(0.001)
+
+    Console._line = staticmethod(line)  # type: ignore[method-assign]
 
 
 def _work(work: Callable[[], object], send: int) -> NoReturn:

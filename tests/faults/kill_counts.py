@@ -46,6 +46,10 @@ class Count(dict[str, int]):
     def __init__(self, *names: str) -> None:
         super().__init__(dict.fromkeys(("kills", "amid", *names), 0))
 
+    def wants(self, kills: int) -> bool:
+        """Whether there must be more: until there were `kills`, and one amid, for which no machine needs many more."""
+        return self["kills"] < kills or (not self["amid"] and self["kills"] < 8 * kills)
+
     @property
     def harm(self) -> dict[str, int]:
         """What must not be, where it is."""

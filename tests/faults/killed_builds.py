@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import multiprocessing
-import os
-import random
-import signal
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from interrupted_runs import leftovers, start
+from interrupted_runs import leftovers
 from kill_counts import Count
+from through_kills import Moments, ended_through_kills
 
 from weightsmith.pipeline import run_pipeline
 from weightsmith.settings.loading import parse_recipe
@@ -69,19 +64,6 @@ def whole_of(wanted: Recipe, folder: Path) -> Facts:
     return facts(Zoo.open(run_pipeline(wanted, folder, until="zoo").zoo))
 
 
-def killed(work: Callable[[], object], seconds: float) -> bool:
-    """Run `work` in a forked child and `kill -9` it after `seconds`; False where it had ended by itself before."""
-    child, pipe = start(work)
-    with os.fdopen(pipe) as stderr:
-        time.sleep(seconds)
-        os.kill(child, signal.SIGKILL)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        said = stderr.read()
-    if status not in (0, -signal.SIGKILL):
-        raise RuntimeError(f"what was killed before cannot go on: {said}")
-    return status == -signal.SIGKILL
-
-
 def look(zoo: Path, whole: Facts, before: Facts, count: Count) -> Facts:
     """Open a zoo whose builder may have been killed, read every byte, and count what is wrong with it."""
     if not (zoo / "zoo.json").exists():
@@ -114,18 +96,17 @@ def logged(zoo: Path) -> int:
 
 def build_through_kills(wanted: Recipe, whole: Facts, folder: Path, kills: int, longest: float) -> Count:
     """Build zoos one after the other, each killed on its way as often as it happens, until there were `kills`."""
-    count, rng = Count(*COUNTED), random.Random(kills)
-    for number in itertools.count():
-        work = partial(run_pipeline, wanted, folder / str(number), until="zoo")
-        zoo, before, hit = folder / str(number) / "zoo", NOTHING, True
-        while hit and count["kills"] < kills:
-            hit = killed(work, rng.uniform(0, longest))
-            count["kills"] += hit
-            count["amid"] += hit and any(zoo.glob("unfinished/run-*"))
-            before = look(zoo, whole, before, count)
-        finish(work().path, whole, before, count)
-        if count["kills"] == kills:
-            break
+    count, before = Count(*COUNTED), dict[Path, Facts]()
+
+    def work(run: Path) -> None:
+        run_pipeline(wanted, run, until="zoo")
+
+    def amid(run: Path) -> bool:
+        before[run] = look(run / "zoo", whole, before.get(run, NOTHING), count)
+        return any((run / "zoo").glob("unfinished/run-*"))
+
+    for run in ended_through_kills(work, folder, count, kills, Moments(longest, kills), amid):
+        finish(run, whole, before.get(run, NOTHING), count)
     return count
 
 

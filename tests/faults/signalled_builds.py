@@ -16,6 +16,7 @@ from pathlib import Path
 from interrupted_runs import start_program
 from kill_counts import Count
 from killed_builds import COUNTED, NOTHING, Facts, finish, look
+from through_kills import Moments
 
 from weightsmith.tensorfile import read_state
 from weightsmith.zoo import Zoo
@@ -82,23 +83,24 @@ def signalled(arguments: list[str], number: int, seconds: float | None) -> Signa
 
 def build_through_signals(arguments: list[str], whole: Facts, folder: Path, kills: int, longest: float) -> Count:
     """Build zoos one after the other, each interrupted on its way as often as it happens, until there were `kills`."""
-    count, rng = Count(*COUNTED, "epochs_unsaved"), random.Random(kills)
+    count, rng, moments = Count(*COUNTED, "epochs_unsaved"), random.Random(kills), Moments(longest, kills)
     for build in itertools.count():
         run, before, ended = folder / f"my run {build}", NOTHING, False
         command = [*arguments, "--out", str(run)]
         while not ended:
-            number, seconds = rng.choice([signal.SIGTERM, signal.SIGINT]), rng.uniform(0, longest)
-            found = signalled(command, number, seconds if count["kills"] < kills else None)
-            ended = found.ended
+            number, seconds = rng.choice([signal.SIGTERM, signal.SIGINT]), moments.draw()
+            found = signalled(command, number, seconds if count.wants(kills) else None)
+            ended, amid = found.ended, any((run / "zoo" / "unfinished").glob("run-*"))
             before = look(run / "zoo", whole, before, count)
+            moments.adapt(not ended, amid)
             if not ended:
                 assert found.command() == command
                 command = found.command()
                 count["kills"] += 1
-                count["amid"] += any((run / "zoo" / "unfinished").glob("run-*"))
+                count["amid"] += amid
                 count["epochs_unsaved"] += found.unsaved(run / "zoo")
                 count["leftovers"] += len(list(run.rglob("*.tmp")))
         finish(run, whole, before, count)
-        if count["kills"] == kills:
+        if not count.wants(kills):
             break
     return count

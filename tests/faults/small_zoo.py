@@ -84,8 +84,8 @@ def as_nobody(work: Callable[[], object]) -> Callable[[], object]:
     return run
 
 
-def kill_while(work: Callable[[], object], seconds: float) -> None:
-    """Run `work` in a forked child and `kill -9` it after `seconds`."""
+def kill_while(work: Callable[[], object], seconds: float, begun: Path | None = None) -> None:
+    """Run `work` in a forked child and `kill -9` it after `seconds`, counted from when the file `begun` is there."""
     child = os.fork()
     if child == 0:
         try:
@@ -93,6 +93,8 @@ def kill_while(work: Callable[[], object], seconds: float) -> None:
         except BaseException:
             traceback.print_exc()
         os._exit(1)
+    while begun is not None and not begun.exists():
+        time.sleep(0.001)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

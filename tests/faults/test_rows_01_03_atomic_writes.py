@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import random
 import socket
 import stat
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import pytest
 import torch
 from kill_counts import Count, record
 from small_zoo import LAYOUT, PROVENANCE, content, in_child, info, kill_while, make_small_zoo, network
+from through_kills import Moments
 
 from weightsmith.checkpoint import read_checkpoint, write_checkpoint
 from weightsmith.errors import ArtifactError
@@ -37,14 +37,16 @@ def test_killed_zoo_writer_leaves_a_whole_zoo(tmp_path: Path, kills: int) -> Non
                 writer.append(network(run), [info(run)], PROVENANCE)
 
     count, before = Count("swept", "lost", "different", "ghosts", "orphans", "leftovers"), 0
-    for kill in range(kills):
-        kill_while(build, random.Random(kill).uniform(0, LONGEST))
+    moments = Moments(LONGEST, kills)
+    for _ in range(kills):
+        kill_while(build, moments.draw())
         left = list(path.rglob("*.tmp"))
         zoo = Zoo.open(path)
         count["kills"] += 1
         count["ghosts"] += [row.run for row in zoo.rows] != list(range(len(zoo)))
         count["lost"] += max(0, before - len(zoo))
         before = len(zoo)
+        moments.adapt(hit=True, amid=before > 0)
         with Zoo.writer(path):
             pass
         count["amid"] += bool(left)
@@ -91,20 +93,22 @@ REWRITTEN: dict[str, tuple[Callable[[Path, int], object], Callable[[Path], list[
 def test_killed_writer_leaves_the_old_or_the_new(tmp_path: Path, kills: int, kind: str) -> None:
     write, read = REWRITTEN[kind]
     path, count, before = tmp_path / "file", Count("lost", "different"), 0.0
+    moments = Moments(LONGEST, kills)
     write(path, 0)
 
     def rewrite() -> None:
         for version in itertools.count(int(before) + 1):
             write(path, version)
 
-    for kill in range(kills):
-        kill_while(rewrite, random.Random(kill).uniform(0, LONGEST))
+    for _ in range(kills):
+        kill_while(rewrite, moments.draw())
         values = read(path)
         count["kills"] += 1
         count["amid"] += bool(sweep_leftovers(tmp_path))
         count["different"] += len(set(values)) != 1 or len(values) < 5000
         count["lost"] += values[0] < before
         before = values[0]
+        moments.adapt(hit=True, amid=before > 0)
     record(f"a writer of {'an' if kind[0] == 'u' else 'a'} {kind}", count)
     assert not count.harm
     assert before > 0

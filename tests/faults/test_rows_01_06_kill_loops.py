@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import random
 import shutil
 import socket
 from pathlib import Path
@@ -16,6 +15,7 @@ from kill_counts import Count, record
 from killed_builds import CASES, TEXT, build_through_kills, fork_workers, logged, recipe, whole_of
 from signalled_builds import build_through_signals
 from small_zoo import PROVENANCE, info, kill_while, network
+from through_kills import Moments
 
 from weightsmith import console
 from weightsmith.engines.local import LocalEngine
@@ -58,7 +58,7 @@ def planted(path: Path) -> dict[Path, bytes]:
 
 @loop(20, 200)
 def test_row_2_leftovers_of_killed_writers_are_swept_and_nothing_else(tmp_path: Path, kills: int) -> None:
-    path, count = tmp_path / "zoo", Count("swept", "lost", "different", "leftovers")
+    path, count, moments = tmp_path / "zoo", Count("swept", "lost", "different", "leftovers"), Moments(0.04, kills)
     foreign: dict[Path, bytes] = {}
 
     def write() -> None:
@@ -75,7 +75,7 @@ def test_row_2_leftovers_of_killed_writers_are_swept_and_nothing_else(tmp_path: 
             shutil.rmtree(path, ignore_errors=True)
             Zoo.create(path, {})
             foreign, before = planted(path), 0
-        kill_while(write, random.Random(kill).uniform(0, 0.04))
+        kill_while(write, moments.draw())
         left = set(path.rglob("*.tmp")) - foreign.keys()
         zoo = build_zoo(path, [], LocalEngine(1, 1), {})
         count["kills"] += 1
@@ -88,6 +88,7 @@ def test_row_2_leftovers_of_killed_writers_are_swept_and_nothing_else(tmp_path: 
             1 for weights, (row,) in zoo.batches(size=1) if bool((weights.vectors != row.run).any())
         )
         before = len(zoo)
+        moments.adapt(hit=True, amid=before > 0)
     record("a writer of large networks, documents and states", count)
     assert not count.harm
     assert count["swept"] >= count["amid"]
@@ -132,6 +133,7 @@ def test_row_4_signals_at_random_moments_in_two_workers(
 @loop(20, 200)
 def test_row_5_killed_between_segment_and_record(tmp_path: Path, kills: int) -> None:
     path, count, before = tmp_path / "zoo", Count("lost", "different", "ghosts", "orphans"), 0
+    moments = Moments(0.02, kills)
 
     def append() -> None:
         with Zoo.writer(path) as writer:
@@ -139,8 +141,8 @@ def test_row_5_killed_between_segment_and_record(tmp_path: Path, kills: int) -> 
                 writer.append(network(run, 2), [info(run, 0), info(run, 1)], PROVENANCE)
 
     Zoo.create(path, {})
-    for kill in range(kills):
-        kill_while(append, random.Random(kill).uniform(0, 0.02))
+    for _ in range(kills):
+        kill_while(append, moments.draw())
         sealed = {file.name for file in (path / "segments").glob("*.safetensors")}
         records = [entry["file"] for entry in HashedLog(path / "records.jsonl").read().records]
         zoo = Zoo.open(path)
@@ -157,6 +159,7 @@ def test_row_5_killed_between_segment_and_record(tmp_path: Path, kills: int) -> 
             pass
         count["orphans"] += len(sealed) - logged(path)
         before = len(zoo)
+        moments.adapt(hit=True, amid=before > 0)
     Zoo.open(path).verify()
     record("a writer between segment and record", count)
     assert not count.harm

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shlex
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,9 @@ import torch
 from conftest import Run
 from damage import fill
 from interrupted_runs import learned, leftovers, stages_refused, start, start_program
+from kill_counts import Count
 from small_populations import CODECS, TEXT, files, interrupted, make_zoo, recipe, state_of, trained
+from through_kills import Moments, ended_through_kills
 
 from weightsmith.errors import ArtifactError, BadInput, EnvironmentFault
 from weightsmith.hashed import read_sealed_json, write_sealed_json
@@ -31,7 +31,7 @@ from weightsmith.tensorfile import read_state, write_state
 from weightsmith.training import trainer
 from weightsmith.zoo import RowInfo, Zoo
 
-LONG = "training.budgets={some: 40}"  # so that training is still going on when it is told to stop
+LONG = "training.budgets={some: 40}"  # so that many moments lie amid the training
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +43,6 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> str:
 def whole(zoo: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run that nobody interrupted."""
     return trained(tmp_path_factory.mktemp("whole") / "run", zoo).path
-
-
-@pytest.fixture(scope="module")
-def long_whole(zoo: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return learned(trained(tmp_path_factory.mktemp("long") / "run", zoo, LONG).path)
 
 
 # Rows 4 and 6: interruption.
@@ -79,11 +74,11 @@ def test_row_6_training_that_stops_between_updates_goes_on_bitwise(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_row_4_a_signal_saves_the_state_and_says_how_to_resume(
-    zoo: str, long_whole: Any, tmp_path: Path, program: Run, number: int
+    zoo: str, whole: Path, tmp_path: Path, program: Run, number: int
 ) -> None:
     (tmp_path / "population.yaml").write_text(TEXT)
-    arguments = ["train", tmp_path / "population.yaml", zoo, LONG, "--out", tmp_path / "run"]
-    child, pipe = start_program(*arguments)
+    arguments = ["train", tmp_path / "population.yaml", zoo, "--out", tmp_path / "run"]
+    child, pipe = start_program(*arguments, hold="] mlp: epoch 1,")
     with os.fdopen(pipe) as stderr:
         said = ""
         for text in stderr:
@@ -99,24 +94,24 @@ def test_row_4_a_signal_saves_the_state_and_says_how_to_resume(
     assert command == ["weightsmith", *map(str, arguments)]
     done = program(*command[1:])
     assert done.returncode == 0, done.stderr
-    assert learned(tmp_path / "run") == long_whole
+    assert learned(tmp_path / "run") == learned(whole)
 
 
-def test_row_6_kills_at_any_moment_change_nothing(
-    zoo: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_row_6_kills_at_any_moment_change_nothing(zoo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    straight = learned(trained(tmp_path / "straight", zoo, LONG).path)
     monkeypatch.setattr(trainer, "SAVE_EVERY_SECONDS", 0.0)
-    run, rng, kills = tmp_path / "run", random.Random(0), 0
-    for _ in range(5):
-        child, pipe = start(lambda: trained(run, zoo))
-        os.close(pipe)
-        time.sleep(rng.uniform(0.01, 0.3))
-        os.kill(child, signal.SIGKILL)
-        kills += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    trained(run, zoo)
-    assert kills > 0
-    assert learned(run) == learned(whole)
-    assert not leftovers(run)
+    count = Count()
+
+    def work(run: Path) -> None:
+        trained(run, zoo, LONG)
+
+    def amid(run: Path) -> bool:
+        return state_of(run).exists()
+
+    for run in ended_through_kills(work, tmp_path / "killed", count, 5, Moments(0.3, seed=0), amid):
+        assert learned(run) == straight
+        assert not leftovers(run)
+    assert count["amid"] > 0
 
 
 # Rows 1 and 2: killed while a file or a synthesizer gets its name.

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shlex
 import signal
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,9 @@ from typing import Any
 import pytest
 import torch
 from conftest import Run
-from interrupted_runs import TEXT, leftovers, outcome, recipe, start, start_program
+from interrupted_runs import TEXT, leftovers, outcome, recipe, start_program
+from kill_counts import Count
+from through_kills import Moments, ended_through_kills
 
 from weightsmith.architectures import Architecture
 from weightsmith.engines.local import LocalEngine
@@ -37,7 +37,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_pipeline(recipe(), tmp_path_factory.mktemp("whole") / "run", until="train").path
 
 
-LONG = ["zoo.epochs=100"]  # so that workers are still at it when they are told to stop
+LONG = ["zoo.epochs=40"]  # so that workers are still at it when they are told to stop
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_a_signal_saves_the_state_and_says_how_to_resume(
     whole: Path, recipe_file: Path, tmp_path: Path, program: Run, number: int, line: str, state: str
 ) -> None:
     run = tmp_path / "my run"
-    status, said = signal_at(line, *start_program("train", recipe_file, "--out", run), number)
+    status, said = signal_at(line, *start_program("train", recipe_file, "--out", run, hold=line), number)
     assert status == 128 + number
     assert f"interrupted by signal {int(number)}, state saved" in said
     assert "Traceback" not in said
@@ -144,35 +144,23 @@ def test_a_worker_that_is_killed_is_named_and_the_run_resumed(
     assert outcome(run)[0] == long_whole
 
 
-def kill_and_finish(run: Path, kills: int, rng: random.Random) -> int:
-    """Make a run, killed `kills` times on the way if it takes so long, then finish it; how many kills there were."""
-    done = 0
-    for _ in range(kills):
-        child, pipe = start(lambda: run_pipeline(recipe(), run, until="train"))
-        os.close(pipe)
-        time.sleep(rng.uniform(0.01, 0.5))
-        os.kill(child, signal.SIGKILL)
-        done += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+def work(run: Path) -> None:
     run_pipeline(recipe(), run, until="train")
-    return done
 
 
-def survive_kills(whole: Path, folder: Path, kills: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> int:
+def state_left(run: Path) -> bool:
+    """Whether a network or a generator is there in part."""
+    return any(run.glob("zoo/unfinished/run-*")) or any(run.glob("synthesizer/*/_unfinished.safetensors"))
+
+
+@pytest.mark.parametrize("kills", [6, pytest.param(60, marks=pytest.mark.slow)])
+def test_kills_change_nothing(whole: Path, tmp_path: Path, kills: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "SAVE_EVERY_SECONDS", 0.02)  # so that trainings, too, are resumed in their middle
-    done = kill_and_finish(folder, kills, random.Random(seed))
-    assert outcome(folder) == outcome(whole)
-    assert not leftovers(folder)
-    return done
-
-
-def test_kills_change_nothing(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert survive_kills(whole, tmp_path / "run", 6, 0, monkeypatch) > 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1, 11))
-def test_many_kills_change_nothing(whole: Path, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    survive_kills(whole, tmp_path / "run", 6, seed, monkeypatch)
+    count = Count()
+    for run in ended_through_kills(work, tmp_path, count, kills, Moments(0.5, seed=kills), state_left):
+        assert outcome(run) == outcome(whole)
+        assert not leftovers(run)
+    assert count["amid"] > 0
 
 
 class Stop(KeyboardInterrupt):

@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -235,15 +236,21 @@ def test_row_9_workers_are_stopped_when_a_segment_cannot_be_written(
         *group_runs(RunFolder.prepare(tmp_path / "long", long).plan.specs[3:], 0, "stacked", 1, "cpu"),
     ]
 
+    others_at_work, refused = threading.Event(), list[float]()
+
+    def hear(report: EpochReport) -> None:
+        if report.run in (3, 4, 5):
+            others_at_work.set()
+
     def refuse(*_: object) -> None:
-        time.sleep(0.3)  # the others are at work
+        assert others_at_work.wait(60)
+        refused.append(time.monotonic())
         raise EnvironmentFault("cannot write the segment", "free some disk space")
 
     monkeypatch.setattr(ZooWriter, "append", refuse)
-    started = time.monotonic()
     with pytest.raises(EnvironmentFault, match="cannot write the segment"):
-        build_zoo(tmp_path / "zoo", tasks, LocalEngine(2, 1), {})
-    assert time.monotonic() - started < 30
+        build_zoo(tmp_path / "zoo", tasks, LocalEngine(2, 1), {}, hear)
+    assert time.monotonic() - refused[0] < 30
     assert list((tmp_path / "zoo" / "unfinished").iterdir())
     with Zoo.writer(tmp_path / "zoo"):
         pass
@@ -353,10 +360,12 @@ def end(child: int, pipe: int) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
 
 
-def test_row_11_a_second_build_is_told_and_the_first_goes_on(tmp_path: Path, recipe_file: Path, program: Run) -> None:
-    changes, run = ["zoo.epochs=60"], tmp_path / "run"
-    arguments = ["zoo", "build", recipe_file, *changes, "--out", run]
-    child, pipe = start_program(*arguments)
+def test_row_11_a_second_build_is_told_and_the_first_goes_on(
+    tmp_path: Path, recipe_file: Path, program: Run, whole: Facts
+) -> None:
+    run = tmp_path / "run"
+    arguments = ["zoo", "build", recipe_file, *SHORT, "--out", run]
+    child, pipe = start_program(*arguments, hold="training")
     with os.fdopen(pipe) as stderr:
         next(line for line in stderr if line.startswith("training"))
         second = program(*arguments)
@@ -366,7 +375,7 @@ def test_row_11_a_second_build_is_told_and_the_first_goes_on(tmp_path: Path, rec
     assert f"error: another process is writing the run {run}" in second.stderr
     assert "remedy: wait until it has finished, or stop it" in second.stderr
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143, said
-    assert completes(run, recipe(*changes), whole_of(recipe(*changes), tmp_path / "whole"))
+    assert completes(run, recipe(*SHORT), whole)
 
 
 def test_row_11_builds_that_start_at_once(tmp_path: Path, recipe_file: Path, whole: Facts) -> None:
@@ -388,7 +397,7 @@ def test_row_12_the_locks_of_a_killed_build_are_taken_over(
     tmp_path: Path, recipe_file: Path, program: Run, whole: Facts
 ) -> None:
     arguments = ["zoo", "build", recipe_file, *SHORT, "--out", tmp_path / "run"]
-    child, pipe = start_program(*arguments)
+    child, pipe = start_program(*arguments, hold="training")
     with os.fdopen(pipe) as stderr:
         next(line for line in stderr if line.startswith("training"))
         assert program(*arguments).returncode == 1

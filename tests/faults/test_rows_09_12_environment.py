@@ -208,9 +208,10 @@ def test_lock_of_a_dead_writer_is_taken_over(tmp_path: Path) -> None:
 
     def hold() -> None:
         with Zoo.writer(path):
+            (tmp_path / "held").touch()
             time.sleep(60)
 
-    kill_while(hold, 0.1)
+    kill_while(hold, 0, begun=tmp_path / "held")
     with Zoo.writer(path) as writer:
         writer.append(network(5), [info(5)], PROVENANCE)
     assert len(Zoo.open(path)) == 4

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import random
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from conftest import Run
 from damage import cut, fill, flipped
 from interrupted_runs import leftovers, outcome, stages_refused
 from small_zoo import kill_while
+from through_kills import Moments
 
 from weightsmith.architectures import Architecture
 from weightsmith.errors import ArtifactError, BadInput, EnvironmentFault, WeightsmithError
@@ -89,8 +89,7 @@ def test_full_disk_has_its_exit_status(small_disk: Path, tiny_recipe_file: Path,
 
 
 def test_a_synthesizer_killed_while_saved_is_there_or_not(tmp_path: Path) -> None:
-    rng = random.Random(0)
-    expected = small_synthesizer()
+    moments, expected = Moments(0.12, seed=0), small_synthesizer()
 
     def save_many(folder: Path) -> None:
         for number in range(10_000):
@@ -100,11 +99,12 @@ def test_a_synthesizer_killed_while_saved_is_there_or_not(tmp_path: Path) -> Non
     for attempt in range(20):
         folder = tmp_path / str(attempt)
         folder.mkdir()
-        kill_while(lambda folder=folder: save_many(folder), rng.uniform(0.01, 0.12))  # type: ignore[misc]
-        for path in folder.iterdir():
-            if path.suffix != ".tmp":
-                assert same(Synthesizer.load(path), expected)
-                whole += 1
+        kill_while(lambda folder=folder: save_many(folder), moments.draw())  # type: ignore[misc]
+        saved = [path for path in folder.iterdir() if path.suffix != ".tmp"]
+        for path in sorted(saved, key=lambda path: int(path.name))[-2:]:  # a kill meets the last
+            assert same(Synthesizer.load(path), expected)
+        whole += len(saved)
+        moments.adapt(hit=True, amid=whole > 0)
     assert whole > 0
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import itertools
 import os
 import pickle
-import random
 import resource
 import shlex
 import signal
@@ -26,9 +24,9 @@ from conftest import Run
 from damage import cut, flipped
 from interrupted_runs import start, start_program
 from kill_counts import Count, record
-from killed_builds import killed
 from test_rows_15_19_tensor_files import BAD
 from test_rows_20_28_checkpoints import HOSTILE, Calls, saved, with_pickle
+from through_kills import Moments, ended_through_kills
 from torch import nn
 
 from weightsmith.architectures import Architecture
@@ -415,29 +413,24 @@ def import_through_kills(folder: Path, whole: Path, outs: Path, kills: int, long
 
     Each must end as `whole`. `amid`: kills that left a part of a zoo.
     """
-    count, rng, all_of_it = (
+    count, all_of_it, before = (
         Count("builds", "lost", "different", "leftovers"),
-        random.Random(kills),
         len(Zoo.open(whole)),
+        dict[Path, int](),
     )
-    for number in itertools.count():
-        out, hit, before = outs / str(number), True, 0
-        work = partial(import_runs, folder, out)
-        while hit and count["kills"] < kills:
-            hit = killed(work, rng.uniform(0, longest))
-            stands = len(Zoo.open(out)) if (out / "zoo.json").exists() else 0
-            count["lost"] += max(0, before - stands)
-            count["kills"] += hit
-            count["amid"] += hit and 0 < stands < all_of_it
-            longest *= 1.2 if hit and stands == before else 1  # this machine is busier than when it was measured
-            before = stands
-        work()
+
+    def amid(out: Path) -> bool:
+        stands = len(Zoo.open(out)) if (out / "zoo.json").exists() else 0
+        count["lost"] += max(0, before.get(out, 0) - stands)
+        before[out] = stands
+        return 0 < stands < all_of_it
+
+    for out in ended_through_kills(partial(import_runs, folder), outs, count, kills, Moments(longest, kills), amid):
         count["different"] += facts(out) != facts(whole) or segments(out) != segments(whole)
         count["leftovers"] += len(list(out.rglob("*.tmp")))
         Zoo.open(out).verify()
         count["builds"] += 1
-        if count["kills"] == kills:
-            return count
+    return count
 
 
 @pytest.mark.parametrize(("kills", "files"), [(20, 40), pytest.param(200, 400, marks=pytest.mark.slow)])
@@ -463,22 +456,23 @@ def test_row_1_kills_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_row_4_a_signal_stops_and_says_how_to_resume(
     tmp_path: Path, program: Run, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    monkeypatch.setattr(batches, "ROWS", 1)  # so that it takes a while
-    folder, out = make_runs(tmp_path / "in", runs=60, steps=range(4)), tmp_path / "my zoo"
+    monkeypatch.setattr(batches, "ROWS", 1)
+    folder, out = make_runs(tmp_path / "in", runs=5, steps=range(4)), tmp_path / "my zoo"
     arguments = ["zoo", "import", folder, "--out", out, "--pattern", PATTERN]
-    child, pipe = start_program(*arguments)
+    child, pipe = start_program(*arguments, hold="1 networks stored")
     with os.fdopen(pipe) as stderr:
-        said = next(line for line in stderr if line.startswith("importing "))
+        said = next(line for line in stderr if "1 networks stored" in line)
         os.kill(child, number)
         said += stderr.read()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + number, said
     assert f"interrupted by signal {int(number)}, state saved" in said
     assert "Traceback" not in said
+    assert len(Zoo.open(out)) == 1
     command = shlex.split(said.partition("resume with: ")[2])
     assert command == ["weightsmith", *map(str, arguments)]
     done = program(*command[1:])
     assert done.returncode == 0, done.stderr
-    assert len(Zoo.open(out)) == 240
+    assert len(Zoo.open(out)) == 20
 
 
 def test_row_9_a_full_disk_keeps_what_is_stored(

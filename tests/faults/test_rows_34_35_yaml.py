@@ -58,10 +58,10 @@ def test_the_alias_bomb_is_refused_at_once_in_bounded_memory(tmp_path) -> None:
     code = (
         "import resource, sys, time\n"
         "from weightsmith.settings.loading import load_recipe\n"
-        "before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()\n"
+        "before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()\n"
         "try: load_recipe(sys.argv[1])\n"
         "except Exception as error: print(type(error).__name__, '*a is refused' in str(error))\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, time.monotonic() - start < 5)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, time.process_time() - start < 5)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, timeout=60
@@ -71,9 +71,9 @@ def test_the_alias_bomb_is_refused_at_once_in_bounded_memory(tmp_path) -> None:
 
 @pytest.mark.parametrize("unit", ["[", "[\n", "- ", "{a: ", "? "])
 def test_deep_nesting_is_refused_at_once(unit: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     assert "nested deeper than 50" in refused(unit * (900_000 // len(unit)))
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_too_large_is_refused_unread(tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -33,6 +34,12 @@ OPTIONS = {
 }
 
 
+@cache
+def graph_of(name: str) -> ParameterGraph:
+    """Whatever the weights are."""
+    return ParameterGraph.of(Architecture(name, (1, 28, 28), 10, OPTIONS[name]).build(0), (1, 28, 28))
+
+
 def flow(moved: bool = False) -> GraphFlowGenerator:
     generator = make_graph_flow(0, SMALL, steps=3)
     if moved:  # away from its start, where coefficients are the same for all tensors
@@ -55,7 +62,7 @@ def tiny_zoo() -> Checkpoints:
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_velocity_moves_with_the_units(name: str) -> None:
     module = Architecture(name, (1, 28, 28), 10, OPTIONS[name]).build(1)
-    graph = ParameterGraph.of(module, (1, 28, 28))
+    graph = graph_of(name)
     blueprint, symmetry, weights = Blueprint.of(graph), Symmetry.of_graph(graph), Weights.of(module)
     rng, network = torch.Generator().manual_seed(2), flow(moved=True).network
     weights = weights.replace(weights.vectors + 0.2 * torch.randn(weights.vectors.shape, generator=rng))
@@ -73,7 +80,7 @@ def test_the_velocity_moves_with_the_units(name: str) -> None:
 @pytest.mark.parametrize("name", OPTIONS)
 def test_samples_fit_the_architecture_and_follow_from_the_seed(name: str) -> None:
     module = Architecture(name, (1, 28, 28), 10, OPTIONS[name]).build(1)
-    blueprint, generator = Blueprint.of(ParameterGraph.of(module, (1, 28, 28))), flow()
+    blueprint, generator = Blueprint.of(graph_of(name)), flow()
     with torch.no_grad():
         first, again, other = (generator.weights(blueprint, torch.Generator().manual_seed(s)) for s in (0, 0, 1))
     for plan in blueprint.tensors:

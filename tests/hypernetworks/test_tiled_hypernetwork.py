@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ OPTIONS = {
 }
 
 
+@cache
 def blueprint(name: str) -> Blueprint:
     module = Architecture(name, (1, 28, 28), 10, OPTIONS[name]).build(0)
     return Blueprint.of(ParameterGraph.of(module, (1, 28, 28)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -26,6 +28,12 @@ OPTIONS = {
 ARCHITECTURES = {name: Architecture(name, (1, 28, 28), 10, options) for name, options in OPTIONS.items()}
 
 
+@cache
+def graph_of(name: str) -> ParameterGraph:
+    """Whatever the weights are."""
+    return ParameterGraph.of(ARCHITECTURES[name].build(0), (1, 28, 28))
+
+
 def encoder(rounds: int = 2) -> UnitEncoder:
     torch.manual_seed(0)
     return UnitEncoder(dim=48, rank=40, rounds=rounds)
@@ -34,7 +42,7 @@ def encoder(rounds: int = 2) -> UnitEncoder:
 @pytest.mark.parametrize("name", OPTIONS)
 def test_codes_move_with_the_units(name: str) -> None:
     module = ARCHITECTURES[name].build(1)
-    graph = ParameterGraph.of(module, (1, 28, 28))
+    graph = graph_of(name)
     blueprint, symmetry, weights = Blueprint.of(graph), Symmetry.of_graph(graph), Weights.of(module)
     rng = torch.Generator().manual_seed(2)
     orders = {group.name: torch.randperm(group.units, generator=rng) for group in graph.permutations}
@@ -50,7 +58,7 @@ def test_codes_move_with_the_units(name: str) -> None:
 @pytest.mark.parametrize("name", OPTIONS)
 def test_units_of_a_random_init_are_told_apart(name: str) -> None:
     module = ARCHITECTURES[name].build(3)
-    blueprint = Blueprint.of(ParameterGraph.of(module, (1, 28, 28)))
+    blueprint = Blueprint.of(graph_of(name))
     codes = encoder()(blueprint, module.state_dict())
     assert codes.shape == (blueprint.units, 48)
     for space in range(blueprint.spaces):
@@ -64,7 +72,7 @@ def test_units_of_a_random_init_are_told_apart(name: str) -> None:
 
 def test_codes_follow_the_weights_and_each_round_looks_further() -> None:
     module = ARCHITECTURES["cnn"].build(1)
-    blueprint = Blueprint.of(ParameterGraph.of(module, (1, 28, 28)))
+    blueprint = Blueprint.of(graph_of("cnn"))
     state = {name: value.clone() for name, value in module.state_dict().items()}
     changed = state | {"11.weight": torch.randn_like(state["11.weight"])}  # the head
     first = blueprint.space_of == 0
@@ -76,7 +84,7 @@ def test_codes_follow_the_weights_and_each_round_looks_further() -> None:
 
 def test_gradients_reach_every_parameter_and_the_weights() -> None:
     module = ARCHITECTURES["residual"].build(1)
-    blueprint = Blueprint.of(ParameterGraph.of(module, (1, 28, 28)))
+    blueprint = Blueprint.of(graph_of("residual"))
     state = {
         name: value.detach().requires_grad_(value.is_floating_point()) for name, value in module.state_dict().items()
     }
@@ -91,7 +99,7 @@ def test_gradients_reach_every_parameter_and_the_weights() -> None:
 
 def test_weights_that_do_not_fit_are_named() -> None:
     module = ARCHITECTURES["mlp"].build(0)
-    blueprint, state = Blueprint.of(ParameterGraph.of(module, (1, 28, 28))), module.state_dict()
+    blueprint, state = Blueprint.of(graph_of("mlp")), module.state_dict()
     with pytest.raises(BadInput, match=r"'fc2\.weight' is missing"):
         encoder()(blueprint, {name: value for name, value in state.items() if name != "fc2.weight"})
     with pytest.raises(BadInput, match=r"'fc2\.weight' is \[12, 21\], not \[12, 20\]"):

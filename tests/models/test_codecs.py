@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 import torch
@@ -53,6 +54,7 @@ def networks(count: int, dtype: torch.dtype = torch.float32) -> Weights:
     return Weights.of(*[network(seed, dtype) for seed in range(count)])
 
 
+@cache  # most tests need it, and tracing takes longer than they do
 def symmetry(dtype: torch.dtype = torch.float32) -> Symmetry:
     return Symmetry.of(network(0, dtype).eval(), (5,))
 

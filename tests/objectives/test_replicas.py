@@ -21,6 +21,9 @@ from weightsmith.objectives.replicas import Replicas
 SOON = 120.0  # seconds; a busy machine takes long to start a process
 
 
+pytestmark = pytest.mark.usefixtures("quick_workers")
+
+
 @pytest.fixture
 def holder() -> Holder:
     return Holder(3.0)

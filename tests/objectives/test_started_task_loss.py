@@ -39,7 +39,7 @@ def batch() -> dict[str, Tensor]:
 
 
 @pytest.fixture
-def two_workers(pool: ChosenPool) -> Iterator[Shifted]:
+def two_workers(pool: ChosenPool, quick_workers: None) -> Iterator[Shifted]:
     found = Shifted(TaskLoss(pool, 3, workers=2), 1)
     yield found
     found.close()

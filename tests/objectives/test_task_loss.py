@@ -39,7 +39,7 @@ def generator() -> UniversalGenerator:
 
 
 @pytest.fixture
-def two_workers(pool: ArchitecturePool) -> Iterator[TaskLoss]:
+def two_workers(pool: ArchitecturePool, quick_workers: None) -> Iterator[TaskLoss]:
     found = TaskLoss(pool, 5, workers=2)
     yield found
     found.close()

@@ -56,7 +56,9 @@ def test_another_plan_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("which", "variant"),
     [
-        ("flow", Variant(lambda seed: make_graph_flow(seed, SIZES, steps=2), "flow")),
+        pytest.param(
+            "flow", Variant(lambda seed: make_graph_flow(seed, SIZES, steps=2), "flow"), marks=pytest.mark.slow
+        ),
         ("both", Variant(lambda seed: make_graph_flow(seed, SIZES, steps=2), "both")),
         ("ghn", Variant(lambda seed: make_tiled(seed, TiledSizes(dim=16, depth=1, heads=2, hidden=8, tile=16)))),
     ],

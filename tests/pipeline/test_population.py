@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,14 @@ evaluation: {samples: 6, precision: fp32, samplers: {euler: 2}, wanted: 4, given
 
 def recipe(*overrides: str) -> Recipe:
     return parse_recipe(TEXT, "population", overrides)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_rates() -> Iterator[None]:
+    """How fast a generator samples is not what is tested here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("weightsmith.pipeline.population.measure.RATE_SECONDS", 0.0)
+        yield
 
 
 @pytest.fixture(scope="module")

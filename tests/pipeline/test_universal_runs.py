@@ -138,6 +138,7 @@ def test_an_interrupted_training_goes_on_bitwise(whole: Any, tmp_path: Path, mon
     assert not (left / "unfinished.safetensors").exists()
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_of_two_workers_one_dies_and_one_goes_on_bitwise(
     whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,7 @@ def test_captures_are_counted(steps: int, expected: int) -> None:
     assert captures_of(replace(PLAN, capture_steps=steps), images=4 * 64 + 1) == expected + (steps == 5) * -1
 
 
+@pytest.mark.usefixtures("quick_workers")
 def test_the_networks_do_not_depend_on_workers(tmp_path: Path) -> None:
     one = run_pipeline(recipe(), tmp_path / "one", until="zoo")
     two = run_pipeline(recipe("zoo.workers=2"), tmp_path / "two", until="zoo")

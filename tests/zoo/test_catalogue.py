@@ -141,10 +141,10 @@ def test_more_metrics_than_a_table_holds_are_refused() -> None:
 
 
 def test_many_rows_are_fast() -> None:
-    started = time.perf_counter()
+    started = time.process_time()  # which does not count what other processes do
     catalogue = Catalogue(rows(20_000))
     assert 0 < len(catalogue.find("accuracy > 0.5 and step = 5")) < 4_000
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_plain_values_in_extra_are_columns() -> None:

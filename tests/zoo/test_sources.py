@@ -106,10 +106,10 @@ def test_a_match_is_what_a_regular_expression_would_find(pieces: list[str], name
 
 def test_no_name_keeps_a_pattern_busy() -> None:
     pattern = Pattern.parse("-".join(f"{{f{i}}}" for i in range(12)) + ".pt")
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(20):
         assert pattern.match("-" * 900) is None
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 @settings(max_examples=300, deadline=None)
