@@ -14,8 +14,13 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/weightsmith run mnist-trajectory --or-digits
 
+# Tests here compute in their own process, on one core, and time nothing: two of them at once.
+SIDE_BY_SIDE := $(addprefix tests/,benchmarks core datasets denoisers diffusion evaluation graph hypernetworks models \
+  report settings training)
+
 test: $(STAMP) lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(SIDE_BY_SIDE))
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
