@@ -51,7 +51,8 @@ PHASES = (
     Drawn(Phase("blurred", 4000, rate=1.2e-3, schedule="cosine"), 0.8, blur=0.1),
     Drawn(Phase("hybrids", 2000), 0.5, pool=1400, blur=0.1),
     Drawn(Phase("latents", 3500), 0.5, pool=1400, blur=0.1),
-    Drawn(Phase("awake", 9500, schedule="cosine"), 0.5, pool=1400, blur=0.1),
+    Drawn(Phase("awake", 1500), 0.5, pool=1400, blur=0.1),
+    Drawn(Phase("bounded", 9500, schedule="cosine"), 0.5, pool=1400, blur=0.1),
 )
 
 

@@ -6,16 +6,17 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-LEAST = 0.4
+LEAST, MOST = 0.4, 4.0
 _SLOPE = 0.1
 
 
 def gains(logarithms: Tensor) -> Tensor:
-    """`exp(z)`, but `LEAST (e^z / LEAST)^(1/10)` where that is below `LEAST`: a tenth of the way, in logarithms.
+    """`exp(z)`; beyond `LEAST` and `MOST`, only a tenth of the way further, in logarithms.
 
-    Without this bound whole residual branches of deep networks were written ever smaller while they did not help yet,
-    and so never came to help: their gains, and with them all gradients of theirs, vanished.
+    Without these bounds whole residual branches of deep networks were written ever smaller while they did not help yet,
+    and what is added to a residual stream ever larger. So they never came to help: their gradients had vanished.
     """
-    return LEAST * torch.exp(F.leaky_relu(logarithms.float() - math.log(LEAST), _SLOPE))
+    logarithms = logarithms.float()
+    inside = logarithms.clamp(math.log(LEAST), math.log(MOST))
+    return torch.exp(inside + _SLOPE * (logarithms - inside))
