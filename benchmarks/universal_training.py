@@ -30,13 +30,17 @@ from weightsmith.universal import Coverage, UniversalSynthesizer
 
 @dataclass(frozen=True)
 class Drawn:
-    """A phase whose updates each draw some of the `pool` of architectures. `fixed_share`: see `HypernetworkSizes`."""
+    """A phase whose updates each draw some of the `pool` of architectures. `fixed_share`: see `HypernetworkSizes`.
+
+    The logarithms of the gains of tensors are multiplied by `calmed` where it begins.
+    """
 
     phase: Phase
     fixed_share: float
     pool: int = 700
     architectures: int = 6
     blur: float = 0.0
+    calmed: float = 1.0
 
     def described(self) -> dict[str, Any]:
         """All of it, flat."""
@@ -52,7 +56,8 @@ PHASES = (
     Drawn(Phase("hybrids", 2000), 0.5, pool=1400, blur=0.1),
     Drawn(Phase("latents", 3500), 0.5, pool=1400, blur=0.1),
     Drawn(Phase("awake", 1500), 0.5, pool=1400, blur=0.1),
-    Drawn(Phase("bounded", 9500, schedule="cosine"), 0.5, pool=1400, blur=0.1),
+    # Gains came to be bounded here, when many were far out.
+    Drawn(Phase("bounded", 9000, schedule="cosine"), 0.5, pool=1400, blur=0.1, calmed=0.25),
 )
 
 
@@ -94,6 +99,9 @@ def generator_of(drawn: Drawn, tensors: Mapping[str, torch.Tensor] | None) -> Un
     generator = make_universal(0, HypernetworkSizes(fixed_share=drawn.fixed_share))
     if tensors is not None:
         generator.network.load_state_dict(tensors)
+        with torch.no_grad():
+            for parameter in generator.network.pairs.gain.parameters():
+                parameter *= drawn.calmed
     return generator
 
 

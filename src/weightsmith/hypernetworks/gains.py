@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-LEAST, MOST = 0.4, 4.0
+LEAST, MOST = 0.5, 3.0  # trained networks keep to these, whatever they are trained with
 _SLOPE = 0.1
 
 
