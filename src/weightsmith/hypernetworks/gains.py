@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-LEAST, MOST = 0.5, 3.0  # trained networks keep to these, whatever they are trained with
+LEAST, MOST = 0.5, 3.0
 _SLOPE = 0.1
 
 
