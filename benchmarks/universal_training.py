@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 import weightsmith as ws
 from benchmarks.harness import WORK, parser
 from benchmarks.phases import Phase, conduct
+from weightsmith.architectures.families import TRAINED
 from weightsmith.datasets import Dataset, DatasetRequest
 from weightsmith.environment import command_line
 from weightsmith.errors import BadInput
@@ -32,7 +33,7 @@ from weightsmith.universal import Coverage, UniversalSynthesizer
 class Drawn:
     """A phase whose updates each draw some of the `pool` of architectures. `fixed_share`: see `HypernetworkSizes`.
 
-    The logarithms of the gains of tensors are multiplied by `calmed` where it begins.
+    `families`: how often each is drawn. The logarithms of the gains of tensors are multiplied by `calmed` where it begins.
     """
 
     phase: Phase
@@ -41,6 +42,7 @@ class Drawn:
     architectures: int = 6
     blur: float = 0.0
     calmed: float = 1.0
+    families: Mapping[str, int] = field(default_factory=lambda: dict(TRAINED))
 
     def described(self) -> dict[str, Any]:
         """All of it, flat."""
@@ -57,7 +59,9 @@ PHASES = (
     Drawn(Phase("latents", 3500), 0.5, pool=1400, blur=0.1),
     Drawn(Phase("awake", 1500), 0.5, pool=1400, blur=0.1),
     # Gains came to be bounded here, when many were far out.
-    Drawn(Phase("bounded", 9000, schedule="cosine"), 0.5, pool=1400, blur=0.1, calmed=0.25),
+    Drawn(Phase("bounded", 1500), 0.5, pool=1400, blur=0.1, calmed=0.25),
+    # Attention is learned last: transformers come to be as good as what is linear in their patches, and stay there long.
+    Drawn(Phase("attention", 2000), 1.0, pool=500, families={**TRAINED, "vit": 24}),
 )
 
 
@@ -72,7 +76,7 @@ def main() -> None:
     tensors, history = begun(wanted.begin)
     for drawn in PHASES[len(history) :]:
         generator = generator_of(drawn, tensors)
-        pool = ArchitecturePool("training", drawn.pool)
+        pool = ArchitecturePool("training", drawn.pool, drawn.families)
         objective = TaskLoss(pool, drawn.architectures, drawn.blur, wanted.workers)
         averaged, told = conduct(drawn.phase, generator, objective, data, work / drawn.phase.name)
         tensors = read_tensors(averaged)[0]
