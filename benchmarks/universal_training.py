@@ -33,7 +33,7 @@ from weightsmith.universal import Coverage, UniversalSynthesizer
 class Drawn:
     """A phase whose updates each draw some of the `pool` of architectures. `fixed_share`: see `HypernetworkSizes`.
 
-    `families`: how often each is drawn. The logarithms of the gains of tensors are multiplied by `calmed` where it begins.
+    `families`: how often each is drawn. Where it begins, the logarithms of all gains are multiplied by `calmed`.
     """
 
     phase: Phase
@@ -60,7 +60,7 @@ PHASES = (
     Drawn(Phase("awake", 1500), 0.5, pool=1400, blur=0.1),
     # Gains came to be bounded here, when many were far out.
     Drawn(Phase("bounded", 1500), 0.5, pool=1400, blur=0.1, calmed=0.25),
-    # Attention is learned last: transformers come to be as good as what is linear in their patches, and stay there long.
+    # Attention is learned last: transformers come to be as good as what is linear in their patches, and stay so long.
     Drawn(Phase("attention", 2000), 1.0, pool=500, families={**TRAINED, "vit": 24}),
 )
 
