@@ -58,10 +58,9 @@ PHASES = (
     Drawn(Phase("hybrids", 2000), 0.5, pool=1400, blur=0.1),
     Drawn(Phase("latents", 3500), 0.5, pool=1400, blur=0.1),
     Drawn(Phase("awake", 1500), 0.5, pool=1400, blur=0.1),
-    # Gains came to be bounded here, when many were far out.
-    Drawn(Phase("bounded", 1500), 0.5, pool=1400, blur=0.1, calmed=0.25),
-    # Attention is learned last: transformers come to be as good as what is linear in their patches, and stay so long.
-    Drawn(Phase("attention", 2000), 1.0, pool=500, families={**TRAINED, "vit": 24}),
+    Drawn(Phase("calmed", 1500), 0.5, pool=1400, blur=0.1, calmed=0.25),
+    # Gains came to be bounded here, when many were far out. Attention is learned last.
+    Drawn(Phase("bounded", 1500), 1.0, pool=500, calmed=0.0, families={**TRAINED, "vit": 12}),
 )
 
 
