@@ -213,7 +213,7 @@ def options() -> argparse.ArgumentParser:
     result.add_argument("--device", default="cpu", help="auto takes a GPU where there is one")
     result.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     result.add_argument("--threads", type=int, default=1)
-    result.add_argument("--learning-rate", type=float, default=1e-3)
+    result.add_argument("--learning-rate", type=float, default=7e-4)
     result.add_argument("--networks", type=int, default=6, help="architectures, or checkpoints, an update")
     result.add_argument("--pool", type=int, default=300, help="architectures that are trained on")
     result.add_argument("--architectures", type=int, default=30, help="that are measured, of each split")
