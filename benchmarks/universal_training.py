@@ -61,7 +61,7 @@ PHASES = (
     Drawn(Phase("calmed", 1500), 0.5, pool=1400, blur=0.1, calmed=0.25),
     # Gains came to be bounded here, when many were far out. Attention is learned last.
     Drawn(Phase("bounded", 1500), 1.0, pool=500, calmed=0.0, families={**TRAINED, "vit": 12}),
-    Drawn(Phase("settled", 4500, rate=5e-4, schedule="cosine"), 0.5, pool=1400, blur=0.05),
+    Drawn(Phase("settled", 1200, rate=5e-4), 0.5, pool=1400, blur=0.05),
 )
 
 
