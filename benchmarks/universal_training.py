@@ -113,7 +113,7 @@ def save(
     generator: UniversalGenerator, drawn: Drawn, history: list[dict[str, Any]], data: Dataset, folder: Path
 ) -> None:
     """Write the synthesizer in place of one that is there, with what was done to get it."""
-    pool = ArchitecturePool("training", drawn.pool)
+    pool = ArchitecturePool("training", drawn.pool, drawn.families)
     covers = Coverage.of((pool.extent(number) for number in range(len(pool))), DatasetRequest(data.name), data)
     peaks = [entry["peak_rss_mb"] for entry in history if entry.get("peak_rss_mb")]
     provenance = {"command": command_line(), "phases": history, "peak_rss_mb": max(peaks, default=None)}

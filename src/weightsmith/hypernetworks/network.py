@@ -151,7 +151,7 @@ class Layers:
 class Block(nn.Module):
     """Attention among all tokens and a perceptron on each, both behind a norm modulated by what is known of a token.
 
-    At its start it leaves tokens almost as they are, without which training takes a third more updates.
+    At its start it leaves tokens almost as they are, as residual branches are begun to train deep networks.
     """
 
     def __init__(self, dim: int, heads: int, attention: bool = True) -> None:
