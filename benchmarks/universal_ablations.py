@@ -62,17 +62,18 @@ class Variant:
     largest_gradient: float = 1.0
 
 
-def _without(**changes: Any) -> Variant:
+def _with(**changes: Any) -> Variant:
     return Variant(lambda seed: make_universal(seed, HypernetworkSizes(**changes)))
 
 
 VARIANTS: Mapping[str, Variant] = {
-    "full": _without(),
-    "no-attention": _without(attention=False),
-    "no-standardise": _without(standardised=False),
-    "no-modulation": _without(modulated=False),
-    "rank-32": _without(rank=32),
-    "fixed-codes": _without(fixed_share=1.0),
+    "full": _with(),
+    "no-context": _with(context=0),
+    "attention": _with(attention=True),
+    "no-standardise": _with(standardised=False),
+    "no-modulation": _with(modulated=False),
+    "rank-64": _with(rank=64),
+    "fixed-codes": _with(fixed_share=1.0),
     "no-clip": Variant(make_universal, largest_gradient=math.inf),
     "ghn": Variant(make_tiled),
     "flow": Variant(make_graph_flow, "flow"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import torch
 import weightsmith as ws
 from benchmarks.harness import WORK, parser
 from benchmarks.phases import Phase, conduct
-from weightsmith.architectures.families import TRAINED
 from weightsmith.datasets import Dataset, DatasetRequest
 from weightsmith.environment import command_line
 from weightsmith.errors import BadInput
@@ -31,18 +30,13 @@ from weightsmith.universal import Coverage, UniversalSynthesizer
 
 @dataclass(frozen=True)
 class Drawn:
-    """A phase whose updates each draw some of the `pool` of architectures. `fixed_share`: see `HypernetworkSizes`.
-
-    `families`: how often each is drawn. Where it begins, the logarithms of all gains are multiplied by `calmed`.
-    """
+    """A phase whose updates each draw some of the `pool` of architectures. `fixed_share`: see `HypernetworkSizes`."""
 
     phase: Phase
     fixed_share: float
-    pool: int = 700
-    architectures: int = 6
+    pool: int
+    architectures: int = 8
     blur: float = 0.0
-    calmed: float = 1.0
-    families: Mapping[str, int] = field(default_factory=lambda: dict(TRAINED))
 
     def described(self) -> dict[str, Any]:
         """All of it, flat."""
@@ -51,17 +45,8 @@ class Drawn:
 
 # Codes that are the same for all networks learn faster; then part of them is drawn anew.
 PHASES = (
-    Drawn(Phase("begin", 750, epoch=50), 1.0, pool=150),
-    Drawn(Phase("fixed", 2500), 1.0),
-    Drawn(Phase("drawn", 2500), 0.8),
-    Drawn(Phase("blurred", 4000, rate=1.2e-3, schedule="cosine"), 0.8, blur=0.1),
-    Drawn(Phase("hybrids", 2000), 0.5, pool=1400, blur=0.1),
-    Drawn(Phase("latents", 3500), 0.5, pool=1400, blur=0.1),
-    Drawn(Phase("awake", 1500), 0.5, pool=1400, blur=0.1),
-    Drawn(Phase("calmed", 1500), 0.5, pool=1400, blur=0.1, calmed=0.25),
-    # Gains came to be bounded here, when many were far out. Attention is learned last.
-    Drawn(Phase("bounded", 1500), 1.0, pool=500, calmed=0.0, families={**TRAINED, "vit": 12}),
-    Drawn(Phase("settled", 1200, rate=5e-4), 0.5, pool=1400, blur=0.05),
+    Drawn(Phase("fixed", 8000, rate=7e-4), 1.0, pool=600),
+    Drawn(Phase("drawn", 8000, rate=7e-4, schedule="cosine"), 0.5, pool=1200, blur=0.1),
 )
 
 
@@ -76,7 +61,7 @@ def main() -> None:
     tensors, history = begun(wanted.begin)
     for drawn in PHASES[len(history) :]:
         generator = generator_of(drawn, tensors)
-        pool = ArchitecturePool("training", drawn.pool, drawn.families)
+        pool = ArchitecturePool("training", drawn.pool)
         objective = TaskLoss(pool, drawn.architectures, drawn.blur, wanted.workers)
         averaged, told = conduct(drawn.phase, generator, objective, data, work / drawn.phase.name)
         tensors = read_tensors(averaged)[0]
@@ -103,9 +88,6 @@ def generator_of(drawn: Drawn, tensors: Mapping[str, torch.Tensor] | None) -> Un
     generator = make_universal(0, HypernetworkSizes(fixed_share=drawn.fixed_share))
     if tensors is not None:
         generator.network.load_state_dict(tensors)
-        with torch.no_grad():
-            for parameter in generator.network.pairs.gain.parameters():
-                parameter *= drawn.calmed
     return generator
 
 
@@ -113,7 +95,7 @@ def save(
     generator: UniversalGenerator, drawn: Drawn, history: list[dict[str, Any]], data: Dataset, folder: Path
 ) -> None:
     """Write the synthesizer in place of one that is there, with what was done to get it."""
-    pool = ArchitecturePool("training", drawn.pool, drawn.families)
+    pool = ArchitecturePool("training", drawn.pool)
     covers = Coverage.of((pool.extent(number) for number in range(len(pool))), DatasetRequest(data.name), data)
     peaks = [entry["peak_rss_mb"] for entry in history if entry.get("peak_rss_mb")]
     provenance = {"command": command_line(), "phases": history, "peak_rss_mb": max(peaks, default=None)}

@@ -111,7 +111,7 @@ def test_one_feature_is_shrunk_by_the_known_amount() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["cnn", "residual", "separable", "vit", "mixer", "axial", "hybrid", "mlp", "target_cnn"]
+    "name", ["cnn", "residual", "separable", "vit", "mixer", "axial", "hybrid", "tokens", "mlp", "target_cnn"]
 )
 def test_the_head_reads_what_gives_the_logits(name: str) -> None:
     module, images = Architecture(name, (1, 28, 28), 6).build(0).eval(), torch.randn(3, 1, 28, 28)

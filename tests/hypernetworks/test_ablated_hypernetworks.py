@@ -37,7 +37,17 @@ def test_noise_that_is_not_drawn_gives_one_network(blueprint: Blueprint) -> None
     assert same(written(blueprint, 0, fixed_share=1.0), written(blueprint, 1, fixed_share=1.0))
 
 
-def test_without_attention_a_layer_does_not_know_of_another(blueprint: Blueprint) -> None:
+def test_only_by_attention_among_tensors_a_tensor_knows_of_another(blueprint: Blueprint) -> None:
+    for context in (0, 2):
+        network = make_universal(0, replace(SMALL, context=context)).network
+        noise = network.draw(blueprint, torch.Generator().manual_seed(0))
+        other = blueprint.features.clone()
+        other[-1] += 1
+        first = [network.codes(blueprint, noise, features=one)[1][0] for one in (blueprint.features, other)]
+        assert torch.equal(*first) == (context == 0)
+
+
+def test_without_attention_a_layer_does_not_know_of_the_noise_of_another(blueprint: Blueprint) -> None:
     for attention in (True, False):
         network = make_universal(0, replace(SMALL, attention=attention)).network
         noise = network.draw(blueprint, torch.Generator().manual_seed(0))
@@ -61,9 +71,9 @@ def test_without_modulation_nothing_of_a_tensor_is_read_by_its_factors(blueprint
         assert same(network.pairs(blueprint, units, tensors), other) != modulated
 
 
-@pytest.mark.parametrize("part", ["attention", "standardised", "modulated"])
-def test_all_parameters_that_are_left_are_trained(blueprint: Blueprint, part: str) -> None:
-    generator = make_universal(0, replace(SMALL, **{part: False}))
+@pytest.mark.parametrize("change", [{"attention": True}, {"context": 0}, {"standardised": False}, {"modulated": False}])
+def test_all_parameters_that_are_left_are_trained(blueprint: Blueprint, change: dict[str, Any]) -> None:
+    generator = make_universal(0, replace(SMALL, **change))
     found = generator.weights(blueprint, torch.Generator().manual_seed(0))
     sum((v * torch.randn(v.shape)).sum() for v in found.values()).backward()  # type: ignore[union-attr]
     assert all(p.grad is not None for p in generator.network.parameters())

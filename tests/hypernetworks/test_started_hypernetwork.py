@@ -101,7 +101,8 @@ def test_networks_follow_from_their_start_alone_and_differ() -> None:
         if value.ndim > 1:
             assert (value - other[tensor]).norm() > 0.5 * value.norm()
     bare = [written("cnn", begun("cnn", seed), 0.0) for seed in (1, 2)]
-    assert all(not torch.allclose(bare[0][name], bare[1][name]) for name in one), "codes depend on it, too"
+    equal = [name for name in one if torch.allclose(bare[0][name], bare[1][name])]
+    assert len(equal) <= 1, "codes depend on it, too, and all but the bias of the head on codes"
 
 
 def test_gradients_reach_the_encoder_and_the_body() -> None:

@@ -53,6 +53,8 @@ def test_closed_forms_count_what_is_drawn(split: Split) -> None:
         ("vit", {"patch": 5, "dim": 12, "depth": 2, "heads": 2, "latents": 7, "pool": "token"}),
         ("vit", {"patch": 3, "dim": 6, "depth": 1, "heads": 3, "latents": 5, "pool": "linear", "positions": False}),
         ("mixer", {"patch": 5, "dim": 6, "depth": 1, "token_hidden": 7, "ratio": 5}),
+        ("tokens", {"patch": 5, "dim": 9, "blocks": ["attention", "perceptron", "latents"], "hidden": 7, "heads": 3}),
+        ("tokens", {"patch": 3, "dim": 5, "blocks": ["perceptron"], "pool": "linear", "positions": True}),
         ("axial", {"widths": [7, 5, 9], "hidden": 11}),
         ("axial", {"widths": [7, 5, 9], "residual": True}),
         (

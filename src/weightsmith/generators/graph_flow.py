@@ -56,8 +56,11 @@ class GraphFlowGenerator:
 def make_graph_flow(
     seed: int, sizes: HypernetworkSizes | None = None, shift: float = 8.0, steps: int = 20, sampler: str = "euler"
 ) -> GraphFlowGenerator:
-    """A generator at its start; `seed` gives its initial weights, `shift` how many of its stops are near noise."""
+    """A generator at its start, whose units attend to each other unless `sizes` say otherwise.
+
+    `seed` gives its initial weights, `shift` how many of its stops are near noise.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = GraphDenoiser(sizes or HypernetworkSizes())
+        network = GraphDenoiser(sizes or HypernetworkSizes(attention=True))
     return GraphFlowGenerator(network, LinearFlow(shift), steps=steps, sampler=sampler)

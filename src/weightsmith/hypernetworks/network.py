@@ -22,23 +22,25 @@ TABLE = 2048  # rows of codes that are the same for all networks: half for units
 
 @dataclass(frozen=True)
 class HypernetworkSizes:
-    """`noise`: numbers drawn a unit; `dim` of codes; `rank` of generated tensors; `depth`, `heads` of attention.
+    """`noise`: numbers drawn a unit; `dim` of codes; `rank` of generated tensors; `depth` of blocks, `heads` of theirs.
 
-    `group_share`: of the noise, common to the units of a group; `fixed_share`: of its variance, the same for all
-    networks (see `draw`); `start_share`: of what is written, the start itself where there is one (see
-    `StartedHypernetwork`). The rest takes parts away, to see what they are for: `attention` among tokens;
-    `standardised` codes of units, over the units of a layer; `modulated` tensors, each of which reads codes in its way.
+    `context`: blocks of attention among the tensors, before units are told of them. `group_share`: of the noise, common
+    to the units of a group; `fixed_share`: of its variance, the same for all networks (see `draw`); `start_share`: of
+    what is written, the start itself where there is one (see `StartedHypernetwork`). The rest adds or takes away a
+    part, to see what it is for: `attention` among all units; `standardised` codes of units, over the units of a layer;
+    `modulated` tensors, each of which reads codes in its way.
     """
 
     noise: int = 64
     dim: int = 128
-    rank: int = 128
+    rank: int = 320
     depth: int = 4
     heads: int = 4
+    context: int = 2
     group_share: float = 0.3
     fixed_share: float = 0.0
     start_share: float = 0.0
-    attention: bool = True
+    attention: bool = False
     standardised: bool = True
     modulated: bool = True
 
@@ -46,9 +48,10 @@ class HypernetworkSizes:
 class Hypernetwork(nn.Module):
     """Weights of any architecture, equivariant to permutations of its units by construction.
 
-    Every unit has a code, drawn as noise; all units and tensors attend to each other; the codes are centred and scaled
-    over the units of each layer; and entry `(i, j, ...)` of a tensor is `sum_r a_ir b_jr ...`, each factor linear in
-    the code of the unit (or in the cosine basis of the fixed place) that an index stands for, modulated by the tensor.
+    Tensors attend to each other, to know of the whole graph; every unit has a code, drawn as noise and changed by what
+    is known of the tensors that write and read it; the codes are centred and scaled over the units of each layer; and
+    entry `(i, j, ...)` of a tensor is `sum_r a_ir b_jr ...`, each factor linear in the code of the unit (or in the
+    cosine basis of the fixed place) that an index stands for, modulated by the tensor.
     """
 
     table: Tensor
@@ -58,6 +61,7 @@ class Hypernetwork(nn.Module):
         self.sizes = sizes
         dim = sizes.dim
         self.read = nn.Sequential(nn.Linear(FEATURES, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.context = nn.ModuleList(Block(dim, sizes.heads) for _ in range(sizes.context))
         self.place = nn.Linear(2 * dim + 1, dim)
         self.register_buffer("table", torch.randn(TABLE, sizes.noise, generator=torch.Generator().manual_seed(5)))
         self.noise = nn.Linear(sizes.noise, dim, bias=False)
@@ -115,16 +119,19 @@ class Hypernetwork(nn.Module):
         blueprint = blueprint.on(self.device)
         layers = Layers(blueprint)
         tensors = self.read(blueprint.features if features is None else features)
-        tensors = tensors if told is None else tensors + told
+        tensors = told_of = tensors if told is None else tensors + told
+        for block in self.context:
+            tensors = block(tensors, told_of)
         size = layers.counts.log2()[:, None] / 4 - 1.5
         places = self.place(torch.cat([blueprint.writes @ tensors, blueprint.reads @ tensors, size], 1))
         scale, shift = self.enter(places).chunk(2, -1)
         units = self.noise(layers.standardised(noise))
         units = units * (1 + scale[blueprint.space_of]) + shift[blueprint.space_of]
         tokens = torch.cat([units, tensors])
-        known = torch.cat([places[blueprint.space_of], tensors])
+        known = torch.cat([places, tensors])
+        of = torch.cat([blueprint.space_of, len(places) + torch.arange(len(tensors), device=tokens.device)])
         for block in self.blocks:
-            tokens = block(tokens, known)
+            tokens = block(tokens, known, of)
         tokens = self.leave(tokens)
         units = tokens[: blueprint.units].float()
         return layers.standardised(units) if self.sizes.standardised else units, tokens[blueprint.units :]
@@ -157,7 +164,7 @@ class Block(nn.Module):
     def __init__(self, dim: int, heads: int, attention: bool = True) -> None:
         super().__init__()
         self.heads = heads if attention else 0
-        self.modulation = nn.Linear(dim, 4 * dim)
+        self.modulation = nn.Linear(dim, (4 if attention else 2) * dim)
         self.norm1 = nn.LayerNorm(dim, elementwise_affine=False)
         self.norm2 = nn.LayerNorm(dim, elementwise_affine=False)
         if attention:
@@ -168,14 +175,16 @@ class Block(nn.Module):
             nn.init.normal_(last.weight, std=1e-3)
             nn.init.zeros_(last.bias)
 
-    def forward(self, tokens: Tensor, known: Tensor) -> Tensor:
-        scale1, shift1, scale2, shift2 = self.modulation(F.silu(known)).chunk(4, -1)
+    def forward(self, tokens: Tensor, known: Tensor, of: Tensor | None = None) -> Tensor:
+        """`[token, dim]` to the same shape; `known` of each, or of what `of` says that it belongs to."""
+        said = self.modulation(F.silu(known)).unflatten(-1, (-1, 2, known.shape[-1]))  # (K, 1 or 2, 2, D)
+        said = said if of is None else said[of]
         if self.heads:
-            x = self.norm1(tokens) * (1 + scale1) + shift1
+            x = self.norm1(tokens) * (1 + said[:, 1, 0]) + said[:, 1, 1]
             q, k, v = self.qkv(x).reshape(len(x), 3, self.heads, -1).permute(1, 2, 0, 3)[:, None].unbind(0)
             mixed = F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).reshape(len(x), -1)  # (N, H D)
             tokens = tokens + self.out(mixed)
-        x = self.norm2(tokens) * (1 + scale2) + shift2
+        x = self.norm2(tokens) * (1 + said[:, 0, 0]) + said[:, 0, 1]
         y: Tensor = tokens + self.down(F.gelu(self.up(x)))
         return y
 

@@ -155,6 +155,34 @@ class MixerOptions(Options):
     activation: Activation = Field(default="gelu", description="The function inside the perceptrons.")
 
 
+TokensBlockKind = Annotated[Literal["perceptron", "attention", "latents"], BeforeValidator(read_text)]
+
+
+class TokensOptions(Options):
+    """Patches embedded, blocks that mix tokens and not features, a norm, a linear head."""
+
+    patch: Width = Field(default=4, description="Height and width of a patch in pixels.")
+    dim: Width = Field(default=64, description="Features of a token.")
+    blocks: list[TokensBlockKind] = Field(
+        default=["perceptron", "attention"],
+        min_length=1,
+        description="perceptron over tokens; attention among them; latents: attention among learned sums of them.",
+    )
+    hidden: Width = Field(default=64, description="Hidden units of the perceptrons, and how many learned sums.")
+    heads: Few = Field(default=4, description="Attention heads.")
+    activation: Activation = Field(default="gelu", description="The function inside the perceptrons.")
+    pool: Annotated[Literal["average", "linear"], BeforeValidator(read_text)] = Field(
+        default="average", description="What the head reads: the mean of the tokens, or learned sums of tokens."
+    )
+    positions: Truth = Field(default=False, description="Whether a learned vector is added to each token.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if set(self.blocks) - {"perceptron"}:
+            _divides("a number of heads", self.heads, [self.dim])
+        return self
+
+
 class AxialOptions(Options):
     """Linear layers over the columns and over the rows of an image in turn, then a head."""
 

@@ -16,6 +16,7 @@ ARCHITECTURES = {
     "separable": "weightsmith.architectures.families.separable:build",
     "vit": "weightsmith.architectures.families.patches:build_vit",
     "mixer": "weightsmith.architectures.families.patches:build_mixer",
+    "tokens": "weightsmith.architectures.families.patches:build_tokens",
     "axial": "weightsmith.architectures.families.axial:build",
     "hybrid": "weightsmith.architectures.families.hybrid:build",
 }
@@ -27,6 +28,7 @@ _COUNTS: dict[str, Callable[[Any, tuple[int, int, int], int], int]] = {
     "separable": counting.separable,
     "vit": counting.vit,
     "mixer": counting.mixer,
+    "tokens": counting.tokens,
     "axial": counting.axial,
     "hybrid": counting.hybrid,
 }

@@ -84,6 +84,18 @@ def mixer(form: options.MixerOptions, shape: Shape, classes: int) -> int:
     return rest + _chain([form.dim, classes])
 
 
+def tokens(form: options.TokensOptions, shape: Shape, classes: int) -> int:
+    places = _tokens(shape, form.patch)
+    attention = _chain([form.dim, 3 * form.dim]) + _chain([form.dim, form.dim])
+    spread = _chain([places, form.hidden, places])
+    each = {"perceptron": spread, "attention": attention, "latents": spread + attention}
+    linear = form.pool == "linear"
+    total = _convolution(shape[0], form.dim, form.patch) + form.dim * places * form.positions
+    total += sum(each[kind] + 2 * form.dim for kind in form.blocks) + 2 * form.dim
+    read = form.dim * (options.SUMS if linear else 1)
+    return total + (_chain([places, options.SUMS]) if linear else 0) + _chain([read, classes])
+
+
 def axial(form: options.AxialOptions, shape: Shape, classes: int) -> int:
     channels, height, width = shape
     total = 0

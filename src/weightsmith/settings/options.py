@@ -160,10 +160,13 @@ class UniversalOptions(Options):
         default=128, description="Numbers of the code of a unit, a multiple of heads."
     )
     rank: Annotated[Integer, Field(ge=1, le=2**16)] = Field(
-        default=128, description="Products that are summed for each weight: the rank of what is written."
+        default=320, description="Products that are summed for each weight: the rank of what is written."
     )
-    depth: Annotated[Integer, Field(ge=1, le=256)] = Field(default=4, description="Layers of attention among units.")
-    heads: Annotated[Integer, Field(ge=1, le=256)] = Field(default=4, description="Heads of that attention.")
+    depth: Annotated[Integer, Field(ge=1, le=256)] = Field(default=4, description="Blocks on the code of each unit.")
+    heads: Annotated[Integer, Field(ge=1, le=256)] = Field(default=4, description="Heads of attention.")
+    context: Annotated[Integer, Field(ge=0, le=256)] = Field(
+        default=2, description="Blocks of attention among the tensors of a network, before units are told of them."
+    )
     group_share: Portion = Field(default=0.3, description="Share of the drawn numbers common to the units of a group.")
     fixed_share: Portion = Field(
         default=0.0,
@@ -181,6 +184,7 @@ OPTIONS: dict[str, dict[str, type[Options]]] = {
         "separable": architectures.SeparableOptions,
         "vit": architectures.VitOptions,
         "mixer": architectures.MixerOptions,
+        "tokens": architectures.TokensOptions,
         "axial": architectures.AxialOptions,
         "hybrid": architectures.HybridOptions,
     },

@@ -21,6 +21,7 @@ class FamilySettings(Settings):
     vit: CountOrZero = Field(default=0, description="Small vision transformers.")
     axial: CountOrZero = Field(default=0, description="Linear layers over the columns and the rows in turn.")
     hybrid: CountOrZero = Field(default=0, description="Convolutions, attention and perceptrons in any order.")
+    tokens: CountOrZero = Field(default=0, description="Perceptrons over the tokens of patches, and attention.")
     separable: CountOrZero = Field(default=0, description="Depthwise-separable networks.")
     mixer: CountOrZero = Field(default=0, description="MLP-mixers.")
 
@@ -43,7 +44,7 @@ class UniversalSettings(Settings):
         default="task", description="What is minimised; task: the loss of the written networks on training images."
     )
     families: FamilySettings = Field(
-        default=FamilySettings(mlp=2, cnn=3, residual=4, vit=5, axial=2, hybrid=6),
+        default=FamilySettings(mlp=2, cnn=4, residual=4, vit=8, axial=1, hybrid=5, tokens=3),
         description="How often an architecture of each family is drawn; what is not named is held out.",
     )
     splits: Annotated[list[SplitName], Field(min_length=1)] = Field(

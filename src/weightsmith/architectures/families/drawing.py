@@ -4,7 +4,8 @@ Splits, fixed: `training`; `unseen_size` (all widths, and depths where a family 
 inside its range); `beyond` (up to 1.5 times the largest width or depth); `unseen_combination` (operations that
 training sees apart, never together); `held_out_family` (depthwise-separable networks and MLP-mixers). Operations that
 these are made of are trained in other company: filters a channel in front of anything but a convolution over channels,
-linear sums over tokens around attention or in front of a head, perceptrons over rows and over columns.
+linear sums over tokens around attention or in front of a head, perceptrons over rows, over columns, and over tokens in
+networks without a perceptron over features.
 
 Every family counts the same where it is measured; the auxiliary ones are only trained on, beside others.
 Whoever trains on other `families` than `TRAINED` has the same splits of those, and the rest as held-out families.
@@ -22,9 +23,10 @@ from weightsmith.errors import BadInput
 from weightsmith.seeds import derive_seed
 
 SPLITS: tuple[Split, ...] = ("training", "unseen_size", "beyond", "unseen_combination", "held_out_family")
-TRAINED = {"mlp": 2, "cnn": 3, "residual": 4, "vit": 5, "axial": 2, "hybrid": 6}  # how often each is drawn
+# How often each is drawn in training.
+TRAINED = {"mlp": 2, "cnn": 4, "residual": 4, "vit": 8, "axial": 1, "hybrid": 5, "tokens": 3}
 HELD_OUT = {"separable": 1, "mixer": 1}
-AUXILIARY = ("axial", "hybrid")  # families of our own, trained on so that operations are met in more company
+AUXILIARY = ("axial", "hybrid", "tokens")  # families of our own, trained on so that operations are met in more company
 SMALLEST = 4  # height and width of images: two halvings
 
 # Never together in training; each value by itself is.

@@ -132,6 +132,23 @@ def _hybrid(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     }
 
 
+# Perceptrons over tokens never meet one over features: the two make the MLP-mixers that are held out.
+_OVER_TOKENS = {"perceptron": 3, "attention": 1, "latents": 1}
+
+
+def _tokens(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    return {
+        "patch": rng.choice((4, 7)),
+        "dim": sizes.width(rng, 32, 96, 8),
+        "blocks": rng.choices(list(_OVER_TOKENS), list(_OVER_TOKENS.values()), k=sizes.depth(rng, (1, 2, 3))),
+        "hidden": sizes.width(rng, 32, 96, 8),
+        "heads": rng.choice((2, 4)),
+        "activation": rng.choice(ACTIVATIONS),
+        "pool": rng.choice(("average", "average", "linear")),
+        "positions": rng.random() < 0.3,
+    }
+
+
 def _separable(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     width = sizes.width(rng, 32, 64, 4)
     return {
@@ -161,6 +178,7 @@ FAMILIES: dict[str, Callable[[random.Random, Sizes], dict[str, Any]]] = {
     "vit": _vit,
     "axial": _axial,
     "hybrid": _hybrid,
+    "tokens": _tokens,
     "separable": _separable,
     "mixer": _mixer,
 }

@@ -1,8 +1,8 @@
-"""Networks on patches: vision transformers and MLP-mixers."""
+"""Networks on patches: vision transformers, MLP-mixers, and such as have no layer over features between the ends."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -60,19 +60,21 @@ class Mixing(nn.Module):
 
 
 class PatchBlock(nn.Module):
-    """`x + mix(norm(x))` where there is anything that mixes tokens, then `x + perceptron(norm(x))`."""
+    """`x + mix(norm(x))` where anything mixes tokens, then `x + perceptron(norm(x))` where that has `hidden` units."""
 
     def __init__(self, dim: int, hidden: int, activation: str, mix: nn.Module | None) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim) if mix is not None else None
         self.mix = mix
-        self.norm2, self.mlp = nn.LayerNorm(dim), _perceptron(dim, hidden, activation)
+        self.norm2 = nn.LayerNorm(dim) if hidden else None
+        self.mlp = _perceptron(dim, hidden, activation) if hidden else None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.norm1 is not None and self.mix is not None:
             x = x + self.mix(self.norm1(x))
-        y: Tensor = x + self.mlp(self.norm2(x))
-        return y
+        if self.norm2 is not None and self.mlp is not None:
+            x = x + self.mlp(self.norm2(x))
+        return x
 
 
 class PatchNetwork(nn.Module):
@@ -155,6 +157,34 @@ def build_mixer(
     for _ in range(depth):
         mixing = Mixing(network.tokens, token_hidden, activation)
         network.blocks.append(PatchBlock(dim, ratio * dim, activation, mixing))
+    return network
+
+
+def build_tokens(
+    input_shape: Sequence[int],
+    classes: int,
+    patch: int = 4,
+    dim: int = 64,
+    blocks: Sequence[str] = ("perceptron", "attention"),
+    hidden: int = 64,
+    heads: int = 4,
+    activation: str = "gelu",
+    pool: str = "average",
+    positions: bool = False,
+) -> PatchNetwork:
+    """Blocks that mix tokens, and none that mixes features but as attention does; `pool` is `average` or `linear`.
+
+    `blocks` are `perceptron` (over the tokens, of `hidden` units), `attention`, or `latents` (`hidden` learned sums of
+    the tokens attend to each other).
+    """
+    network = PatchNetwork(input_shape, classes, patch, dim, positions, pool)
+    make: dict[str, Callable[[], nn.Module]] = {
+        "perceptron": lambda: Mixing(network.tokens, hidden, activation),
+        "attention": lambda: Attention(dim, heads),
+        "latents": lambda: LatentAttention(network.tokens, hidden, dim, heads),
+    }
+    for kind in blocks:
+        network.blocks.append(PatchBlock(dim, 0, activation, make[kind]()))
     return network
 
 

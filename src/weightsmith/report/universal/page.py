@@ -27,8 +27,8 @@ DEFINITIONS = {
     "seconds": "to write one network once its graph is read, median.",
     "families": "mlp: multilayer perceptrons. cnn: plain convolutional networks. residual: residual networks. vit: "
     "vision transformers. axial: linear layers over rows and columns in turn. hybrid: convolutions, "
-    "attention and perceptrons in any order. separable: depthwise-separable networks. "
-    "mixer: MLP-mixers.",
+    "attention and perceptrons in any order. tokens: perceptrons over the tokens of patches, and attention. "
+    "separable: depthwise-separable networks. mixer: MLP-mixers.",
     "splits of images": "networks are trained on the split train; validation images are only watched; test images are "
     "only reported.",
 }
