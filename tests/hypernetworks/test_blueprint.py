@@ -10,6 +10,7 @@ import torch
 from symmetric_networks import NETWORKS, network
 from torch import Tensor, nn
 
+from weightsmith.architectures import Architecture
 from weightsmith.architectures.families import SPLITS, TRAINED, draw, splits_of
 from weightsmith.errors import BadInput
 from weightsmith.graph import ParameterGraph
@@ -160,3 +161,20 @@ def test_splits_that_families_leave_empty_are_said_to_be_and_refused() -> None:
         draw("training", 0, families={"mlp": 0})
     with pytest.raises(BadInput, match="3 x 9 are too small"):
         draw("training", 0, (1, 3, 9))
+
+
+def test_units_that_may_not_change_places_have_codes_and_readers_all_the_same() -> None:
+    """Groups of 2 channels of a convolution, 9 of a norm: two of the pairs lie across two of the norm's groups."""
+    options = {"channels": [8, 36], "blocks": [1, 1], "norm": "group", "group_width": 2, "head_kind": "flatten"}
+    graph = ParameterGraph.of(Architecture("residual", (1, 12, 12), 5, options).build(0), (1, 12, 12))
+    assert len(graph.singles) == 8
+    assert {group.units for group in graph.singles} == {1}
+    blueprint = Blueprint.of(graph)
+    assert torch.bincount(blueprint.space_of).tolist() == [8, 8, 36, 36]
+    plans = {plan.names[0]: plan for plan in blueprint.tensors}
+    for name, axis, units in (("4.body.3.weight", 0, 36), ("4.body.3.weight", 1, 36), ("6.weight", 1, 36)):
+        (index,) = plans[name].axes[axis].units
+        assert len(set(index.flatten().tolist())) == units
+        assert int(index.min()) >= 0
+    assert plans["4.body.3.weight"].blocks == 18
+    assert plans["6.weight"].axes[1].grid == Grid("positions", 3, 3)

@@ -67,15 +67,19 @@ class Group:
         return frozenset(place.tensor for place in self.places)
 
 
-def permutation_groups(flow: Flow, names: Mapping[str, tuple[str, ...]]) -> tuple[Group, ...]:
-    """The groups in which every order of the units computes the same function, in the order of the operations."""
+def permutation_groups(flow: Flow, names: Mapping[str, tuple[str, ...]]) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
+    """The groups in which every order of the units computes the same function, in the order of the operations.
+
+    Then the hidden units that may not change places with any other, a group of one each.
+    """
     found: dict[object, list[Place]] = {}
     for name, pieces in flow.pieces.items():
         for piece in pieces:
             for i, axis in enumerate(piece.axes):
                 for space, place in _places(name, piece, i, axis.units):
                     found.setdefault(space.root, []).append(replace(place, exponent=1))
-    return tuple(_group(places, names) for places in found.values() if places[0].units > 1)
+    groups = [_group(places, names) for places in found.values()]
+    return tuple(group for group in groups if group.units > 1), tuple(group for group in groups if group.units == 1)
 
 
 def scale_groups(flow: Flow, names: Mapping[str, tuple[str, ...]]) -> tuple[Group, ...]:

@@ -35,7 +35,7 @@ class ParameterGraph:
     operations (PyTorch's names) about which nothing is known; whatever touches them is in no group. `traced_by`:
     `export`, which holds for any input, or `autograd`, a walk along the path that one example takes: the groups were
     seen to leave its outputs as they are, and nothing is known of other paths. `opaque`: the names of the operations
-    that are not understood.
+    that are not understood. `singles`: hidden units that may not change places with any other, a group each.
     """
 
     layout: Layout
@@ -48,6 +48,7 @@ class ParameterGraph:
     not_understood: tuple[str, ...]
     traced_by: TracedBy = "export"
     opaque: frozenset[str] = frozenset()
+    singles: tuple[Group, ...] = ()
 
     @classmethod
     def of(cls, module: nn.Module, input_shape: Sequence[int], by: TracedBy | None = None) -> ParameterGraph:
@@ -66,7 +67,7 @@ class ParameterGraph:
         layout, found = Layout.of(module), trace(module, inputs, by)
         buffers = frozenset(spec.name for spec in layout.floating if spec.role == "buffer")
         flow = Flow.through(found, _movable(layout, found), RULES, unscaled=buffers)
-        groups, scales = permutation_groups(flow, found.names), scale_groups(flow, found.names)
+        (groups, singles), scales = permutation_groups(flow, found.names), scale_groups(flow, found.names)
         if found.by == "autograd":
             groups, scales = proved(module, inputs, groups, scales)
         return cls(
@@ -80,6 +81,7 @@ class ParameterGraph:
             tuple(dict.fromkeys(operation.target for operation in flow.not_understood)),
             found.by,
             frozenset(operation.name for operation in flow.not_understood),
+            singles,
         )
 
     @cached_property

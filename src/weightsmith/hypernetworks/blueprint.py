@@ -136,7 +136,8 @@ class _Drafter:
         self._places: dict[str, list[tuple[Group, Place]]] = {}
         spaces: dict[tuple[object, ...], int] = {}
         total = 0
-        for group in graph.permutations:
+        self._groups = (*graph.permutations, *graph.singles)  # that a unit is alone is no reason to have no code
+        for group in self._groups:
             first = group.places[0]
             key = (first.tensor, first.axis, first.outer, first.inner)
             self._space[group.name] = spaces.setdefault(key, len(spaces))
@@ -146,7 +147,7 @@ class _Drafter:
                 self._places.setdefault(place.tensor, []).append((group, place))
 
     def blueprint(self) -> Blueprint:
-        groups = self._graph.permutations
+        groups = self._groups
         nodes = [node for node in self._graph.tensors.values() if node.names[0] == node.name]
         nodes = [node for node in nodes if node.role != "buffer"]
         untouched = {node.name: _why_untouched(node) for node in nodes if _why_untouched(node)}
