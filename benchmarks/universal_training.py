@@ -45,8 +45,9 @@ class Drawn:
 
 # Codes that are the same for all networks learn faster; then part of them is drawn anew.
 PHASES = (
-    Drawn(Phase("fixed", 8000, rate=7e-4), 1.0, pool=600),
-    Drawn(Phase("drawn", 8000, rate=7e-4, schedule="cosine"), 0.5, pool=1200, blur=0.1),
+    Drawn(Phase("fixed", 7000, rate=7e-4), 1.0, pool=600),
+    Drawn(Phase("drawn", 2300, rate=7e-4), 0.5, pool=1200, architectures=12),
+    Drawn(Phase("settled", 4000, rate=7e-4, schedule="cosine"), 0.5, pool=1200, architectures=12, blur=0.05),
 )
 
 
