@@ -272,8 +272,8 @@ def test_only_states_that_fit_are_loaded(tmp_path: Path) -> None:
 
 
 def test_a_variant_is_read_with_what_it_was_made_of(tmp_path: Path) -> None:
-    generator = universal_ablations.VARIANTS["rank-32"].make(3)
-    universal_ablations.save(generator, "rank-32", tmp_path)
+    generator = universal_ablations.VARIANTS["rank-64"].make(3)
+    universal_ablations.save(generator, "rank-64", tmp_path)
     found = load_source("narrow", tmp_path)
     assert found.generator.network.sizes == generator.network.sizes
     for name, value in generator.network.state_dict().items():

@@ -26,6 +26,7 @@ class HypernetworkConfig(_Closed):
     rank: Size
     depth: Few
     heads: Few
+    context: int = Field(ge=0, le=256)
     group_share: float = Field(ge=0, le=1)
     attention: bool
     standardised: bool
