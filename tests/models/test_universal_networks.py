@@ -59,7 +59,8 @@ def test_networks_load_differ_and_follow_from_seed_and_number(
         assert all(bool(value.isfinite().all()) for value in state.values())
         assert not any(value.requires_grad for value in state.values())
     learned = [name for name, value in found[0].items() if value.ndim > 1 and "unread" not in name]
-    assert all(not torch.equal(found[0][name], found[1][name]) for name in learned)
+    equal = [name for name in learned if torch.equal(found[0][name], found[1][name])]
+    assert equal == (["last.weight"] if build is Cumulative else []), "only what reads and writes no unit is the same"
     assert all(same(one, other) for one, other in zip(found, ws.synthesize(module, None, 3, 5, universal), strict=True))
     assert same(found[0], ws.synthesize(module, n=1, seed=5, synthesizer=universal)[0])
     assert not same(found[0], ws.synthesize(module, n=1, seed=6, synthesizer=universal)[0])
