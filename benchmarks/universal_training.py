@@ -99,7 +99,12 @@ def save(
     pool = ArchitecturePool("training", drawn.pool)
     covers = Coverage.of((pool.extent(number) for number in range(len(pool))), DatasetRequest(data.name), data)
     peaks = [entry["peak_rss_mb"] for entry in history if entry.get("peak_rss_mb")]
-    provenance = {"command": command_line(), "phases": history, "peak_rss_mb": max(peaks, default=None)}
+    provenance = {
+        "command": command_line(),
+        "families": dict(pool.families),
+        "phases": history,
+        "peak_rss_mb": max(peaks, default=None),
+    }
     shutil.rmtree(folder, ignore_errors=True)
     UniversalSynthesizer(generator, covers, provenance).save(folder, compact=True)
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weightsmith.hypernetworks.basis import COLUMNS, amplitudes, cosine_basis
+from weightsmith.hypernetworks.block import Block
 from weightsmith.hypernetworks.blueprint import Blueprint
 from weightsmith.hypernetworks.context import FEATURES
 from weightsmith.hypernetworks.gains import gains
-from weightsmith.hypernetworks.network import Block
 from weightsmith.hypernetworks.plans import GRID_KINDS, SIDES, AxisPlan, TensorPlan
 
 

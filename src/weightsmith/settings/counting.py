@@ -65,16 +65,14 @@ def separable(form: options.SeparableOptions, shape: Shape, classes: int) -> int
 def vit(form: options.VitOptions, shape: Shape, classes: int) -> int:
     token = form.pool == "token"
     learned = form.dim * (_tokens(shape, form.patch) + token) * form.positions + form.dim * token
-    sums = _chain([_tokens(shape, form.patch), options.SUMS]) if form.pool == "linear" else 0
-    read = form.dim * (options.SUMS if form.pool == "linear" else 1)
-    attention = _chain([form.dim, 3 * form.dim]) + _chain([form.dim, form.dim])
+    attention = _attention(form.dim)
     if form.latents:
         tokens = _tokens(shape, form.patch) + token
         attention += _chain([tokens, form.latents, tokens])
     if not form.heads:
         attention = -2 * form.dim  # nor is there the norm before it
     rest = _patch_network(form.dim, form.ratio, form.depth, attention, form.patch, shape)
-    return learned + rest + sums + _chain([read, classes])
+    return learned + rest + _patch_head(form, shape, classes)
 
 
 def mixer(form: options.MixerOptions, shape: Shape, classes: int) -> int:
@@ -86,14 +84,12 @@ def mixer(form: options.MixerOptions, shape: Shape, classes: int) -> int:
 
 def tokens(form: options.TokensOptions, shape: Shape, classes: int) -> int:
     places = _tokens(shape, form.patch)
-    attention = _chain([form.dim, 3 * form.dim]) + _chain([form.dim, form.dim])
+    attention = _attention(form.dim)
     spread = _chain([places, form.hidden, places])
     each = {"perceptron": spread, "attention": attention, "latents": spread + attention}
-    linear = form.pool == "linear"
     total = _convolution(shape[0], form.dim, form.patch) + form.dim * places * form.positions
     total += sum(each[kind] + 2 * form.dim for kind in form.blocks) + 2 * form.dim
-    read = form.dim * (options.SUMS if linear else 1)
-    return total + (_chain([places, options.SUMS]) if linear else 0) + _chain([read, classes])
+    return total + _patch_head(form, shape, classes)
 
 
 def axial(form: options.AxialOptions, shape: Shape, classes: int) -> int:
@@ -166,6 +162,17 @@ def _hybrid_body(kind: str, width: int, hidden: int, grid: Sequence[int]) -> int
 
 def _tokens(shape: Shape, patch: int) -> int:
     return (shape[1] // patch) * (shape[2] // patch)
+
+
+def _attention(dim: int) -> int:
+    return _chain([dim, 3 * dim]) + _chain([dim, dim])
+
+
+def _patch_head(form: options.VitOptions | options.TokensOptions, shape: Shape, classes: int) -> int:
+    """Learned sums of the tokens, where the head reads those, and the head."""
+    if form.pool == "linear":
+        return _chain([_tokens(shape, form.patch), options.SUMS]) + _chain([form.dim * options.SUMS, classes])
+    return _chain([form.dim, classes])
 
 
 def _patch_network(dim: int, ratio: int, depth: int, mixing: int, patch: int, shape: Shape) -> int:
