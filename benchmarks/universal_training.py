@@ -18,6 +18,7 @@ import weightsmith as ws
 from benchmarks.harness import WORK, parser
 from benchmarks.phases import Phase, conduct
 from weightsmith.datasets import Dataset, DatasetRequest
+from weightsmith.ensemble import choose_device
 from weightsmith.environment import command_line
 from weightsmith.errors import BadInput
 from weightsmith.generators.universal import UniversalGenerator, make_universal
@@ -30,13 +31,17 @@ from weightsmith.universal import Coverage, UniversalSynthesizer
 
 @dataclass(frozen=True)
 class Drawn:
-    """A phase whose updates each draw some of the `pool` of architectures. `fixed_share`: see `HypernetworkSizes`."""
+    """A phase whose updates each draw some of the `pool` of architectures.
+
+    `fixed_share`: see `HypernetworkSizes`; `blur`, `fewest`: see `TaskLoss`.
+    """
 
     phase: Phase
     fixed_share: float
     pool: int
     architectures: int = 8
     blur: float = 0.0
+    fewest: int = 64
 
     def described(self) -> dict[str, Any]:
         """All of it, flat."""
@@ -55,7 +60,8 @@ def main() -> None:
     options = parser("universal_training", __doc__ or "")
     options.add_argument("--out", type=Path, default=Path(ws.__file__).parent / "pretrained" / "mnist-universal")
     options.add_argument("--begin", metavar="SYNTHESIZER", help="a trained one, which then is put through the rest")
-    options.add_argument("--workers", type=int, default=2)
+    options.add_argument("--workers", type=int, default=2, help="processes, on a CPU")
+    options.add_argument("--device", default="cpu", help="cpu, cuda, or auto")
     wanted = options.parse_args()
     torch.set_num_threads(1)
     data, work = ws.load_dataset(wanted.dataset), WORK / "universal" / "training"
@@ -63,10 +69,12 @@ def main() -> None:
     for drawn in PHASES[len(history) :]:
         generator = generator_of(drawn, tensors)
         pool = ArchitecturePool("training", drawn.pool)
-        objective = TaskLoss(pool, drawn.architectures, drawn.blur, wanted.workers)
+        generator.network.to(choose_device(wanted.device))
+        objective = TaskLoss(pool, drawn.architectures, drawn.blur, wanted.workers, fewest=drawn.fewest)
         averaged, told = conduct(drawn.phase, generator, objective, data, work / drawn.phase.name)
         tensors = read_tensors(averaged)[0]
         history.append({**drawn.described(), **told})
+    generator.network.cpu()
     save(generator, PHASES[-1], history, data, wanted.out)
 
 

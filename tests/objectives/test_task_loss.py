@@ -14,7 +14,7 @@ from torch import Tensor
 from weightsmith.generators.universal import UniversalGenerator, make_universal
 from weightsmith.hypernetworks import HypernetworkSizes
 from weightsmith.hypernetworks.pool import ArchitecturePool
-from weightsmith.objectives import task
+from weightsmith.objectives import job
 from weightsmith.objectives.task import TaskLoss
 from weightsmith.training.identity import identity
 
@@ -132,13 +132,13 @@ def test_a_loss_alone_needs_no_processes(
 def test_networks_that_cost_much_see_fewer_images(
     pool: ArchitecturePool, batch: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = task.Job(0, 5, batch["images"], batch["labels"])
-    assert len(job.shown(pool[0])[1]) == 70
-    monkeypatch.setattr(task, "_CHEAP", 1)
-    images, labels = job.shown(pool[0])
-    assert len(images) == len(labels) == 64
+    made = job.Job(0, 5, batch["images"], batch["labels"], fewest=50)
+    assert len(made.shown(pool[0], torch.Generator())[1]) == 70
+    monkeypatch.setattr(job, "_CHEAP", 1)
+    images, labels = made.shown(pool[0], torch.Generator())
+    assert len(images) == len(labels) == 50
     rows = [int((batch["images"] == image).flatten(1).all(1).nonzero()) for image in images]
-    assert len(set(rows)) == 64
+    assert len(set(rows)) == 50
     assert torch.equal(batch["labels"][rows], labels)
 
 

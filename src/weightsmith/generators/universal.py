@@ -9,6 +9,7 @@ from torch import Tensor
 
 from weightsmith.hypernetworks import Blueprint, Hypernetwork, HypernetworkSizes
 from weightsmith.hypernetworks.context import blurred
+from weightsmith.hypernetworks.network import Drawn
 from weightsmith.hypernetworks.started import StartedHypernetwork
 
 
@@ -23,9 +24,18 @@ class UniversalGenerator:
 
     def weights(self, blueprint: Blueprint, rng: torch.Generator, blur: float = 0.0) -> dict[str, Tensor]:
         """One network's tensors by name, differentiable in the hypernetwork; `blur` as in `blurred`, for training."""
-        noise = self.network.draw(blueprint, rng)
-        features = blurred(blueprint.features, blur, rng) if blur else None
-        found: dict[str, Tensor] = self.network(blueprint, noise, features)
+        return self.written(blueprint, self.drawn(blueprint, rng, blur))
+
+    def drawn(self, blueprint: Blueprint, rng: torch.Generator, blur: float = 0.0) -> Drawn:
+        """All that is random of a network: what is drawn with a CPU's `rng` is the same on every device."""
+        units, groups = self.network.normal(blueprint, rng)
+        features = blueprint.on(self.network.device).features
+        return Drawn(units, groups, blurred(features, blur, rng) if blur else features)
+
+    def written(self, blueprint: Blueprint, drawn: Drawn) -> dict[str, Tensor]:
+        """The network that follows from what was drawn; no more is random."""
+        noise = self.network.mixed(blueprint, drawn.units, drawn.groups)
+        found: dict[str, Tensor] = self.network(blueprint, noise, drawn.features)
         return found
 
 

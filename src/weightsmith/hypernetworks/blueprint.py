@@ -12,8 +12,20 @@ from torch import Tensor
 
 from weightsmith.graph import ParameterGraph, TensorNode
 from weightsmith.graph.groups import Group, Place
+from weightsmith.hypernetworks.basis import cosine_basis
 from weightsmith.hypernetworks.context import FEATURES, Surroundings, tensor_features
-from weightsmith.hypernetworks.plans import SIDES, AxisPlan, Grid, Key, Mention, Reading, TensorPlan, ranks
+from weightsmith.hypernetworks.plans import (
+    SIDES,
+    AxisPlan,
+    Grid,
+    GridAxes,
+    Key,
+    Mention,
+    Reading,
+    TensorPlan,
+    Vectors,
+    ranks,
+)
 
 
 @dataclass(frozen=True)
@@ -79,23 +91,34 @@ class Blueprint:
         return torch.tensor([plan.scale for plan in self.tensors]).to(self.space_of.device)
 
     @cached_property
-    def vectors(self) -> list[int]:
-        """The numbers of the tensors whose only axis runs over one group of units, all of it."""
-        return [number for number, plan in enumerate(self.tensors) if plan.is_vector]
+    def counts(self) -> Tensor:
+        """How many units there are in each space, float32 `[space]`."""
+        return torch.bincount(self.space_of, minlength=self.spaces).float()
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """The tensors whose only axis runs over one group of units, all of it."""
+        numbers = [number for number, plan in enumerate(self.tensors) if plan.is_vector]
+        lengths = [math.prod(self.tensors[number].shape) for number in numbers]
+        counts = torch.tensor(lengths)
+        tables = torch.tensor(numbers).long(), counts.float(), torch.repeat_interleave(counts.long())
+        return Vectors(numbers, lengths, *(table.to(self.space_of.device) for table in tables))
 
     @cached_property
     def readings(self) -> tuple[Reading, ...]:
         return tuple(self._reading(side) for side in range(SIDES))
 
     @cached_property
-    def on_grids(self) -> dict[Grid, list[Key]]:
+    def on_grids(self) -> dict[Grid, GridAxes]:
         """The axes that run over the same grid."""
         found: dict[Grid, list[Key]] = {}
         for number, plan in enumerate(self.tensors):
             for i, axis in enumerate(plan.axes):
                 if axis.grid is not None:
                     found.setdefault(axis.grid, []).append((number, i, 0))
-        return found
+        device = self.space_of.device
+        tensors = {grid: torch.tensor([number for number, *_ in keys]).to(device) for grid, keys in found.items()}
+        return {grid: GridAxes(tuple(keys), tensors[grid], cosine_basis(grid, device)) for grid, keys in found.items()}
 
     @cached_property
     def mentions(self) -> tuple[Mention, ...]:

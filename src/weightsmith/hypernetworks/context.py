@@ -163,11 +163,12 @@ def blurred(features: Tensor, blur: float, rng: torch.Generator) -> Tensor:
     """Features `[tensor, FEATURES]` of which one cannot be too sure.
 
     Numbers are off by `blur` for all tensors together and half of that for each; a flag is left out at half that rate.
+    All is drawn where `rng` lies.
     """
     flags, numbers = features[:, :-_NUMBERS], features[:, -_NUMBERS:]
-    together = torch.randn(1, _NUMBERS, generator=rng)
-    apart = torch.randn(len(features), _NUMBERS, generator=rng)
-    kept = torch.rand(flags.shape, generator=rng) >= blur / 2
+    together = torch.randn(1, _NUMBERS, generator=rng, device=rng.device)
+    apart = torch.randn(len(features), _NUMBERS, generator=rng, device=rng.device)
+    kept = torch.rand(flags.shape, generator=rng, device=rng.device) >= blur / 2
     off = (blur * (together + apart / 2)).to(numbers)
     return torch.cat([flags * kept.to(flags), numbers + off], 1)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from weightsmith.hypernetworks.basis import COLUMNS, amplitudes, cosine_basis
+from weightsmith.hypernetworks.basis import COLUMNS, amplitudes
 from weightsmith.hypernetworks.block import Block
 from weightsmith.hypernetworks.blueprint import Blueprint
 from weightsmith.hypernetworks.context import FEATURES
@@ -45,6 +46,17 @@ class HypernetworkSizes:
     modulated: bool = True
 
 
+class Drawn(NamedTuple):
+    """All that is random of a network: normal numbers of units and of groups of them, features of tensors if blurred.
+
+    `features` are those of the blueprint where they are not blurred.
+    """
+
+    units: Float[Tensor, "unit noise"]
+    groups: Float[Tensor, "group noise"]
+    features: Float[Tensor, "tensor features"]
+
+
 class Hypernetwork(nn.Module):
     """Weights of any architecture, equivariant to permutations of its units by construction.
 
@@ -76,22 +88,30 @@ class Hypernetwork(nn.Module):
         return self.noise.weight.device
 
     def draw(self, blueprint: Blueprint, rng: torch.Generator) -> Float[Tensor, "unit noise"]:
+        """Noise for every unit, see `mixed`; the same on every device where `rng` is of the CPU."""
+        return self.mixed(blueprint, *self.normal(blueprint, rng))
+
+    def normal(self, blueprint: Blueprint, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Standard normal numbers, `[unit, noise]` and `[group, noise]`, where the hypernetwork lies."""
+        counts, noise = (blueprint.units, len(blueprint.place_of_group)), self.sizes.noise
+        one, other = (torch.randn(count, noise, generator=rng, device=rng.device) for count in counts)
+        return one.to(self.device), other.to(self.device)
+
+    def mixed(self, blueprint: Blueprint, units: Tensor, groups: Tensor) -> Float[Tensor, "unit noise"]:
         """Noise for every unit; part of it is shared by the units of a group, so that they are told apart.
 
         A share of its variance is that of a table which is the same for all networks: with all of it, networks of one
-        architecture are the same; with none, they have nothing in common. It is drawn on the CPU, so that it is the
-        same on every device, and lies where the hypernetwork does.
+        architecture are the same; with none, they have nothing in common.
         """
-        on_cpu = blueprint.on(torch.device("cpu"))
-        units = self._mixed(on_cpu.place_in_space, 0, rng)
-        groups = self._mixed(on_cpu.place_of_group, TABLE // 2, rng)[on_cpu.group_of]
+        blueprint = blueprint.on(self.device)
+        units = self._with_table(units, blueprint.place_in_space, 0)
+        groups = self._with_table(groups, blueprint.place_of_group, TABLE // 2)
         share = self.sizes.group_share
-        return (math.sqrt(1 - share) * units + math.sqrt(share) * groups).to(self.device)
+        return math.sqrt(1 - share) * units + math.sqrt(share) * groups[blueprint.group_of]
 
-    def _mixed(self, places: Tensor, first: int, rng: torch.Generator) -> Tensor:
+    def _with_table(self, own: Tensor, places: Tensor, first: int) -> Tensor:
         """Noise `[place, noise]` of which a share is the table's, in rows from `first` on."""
-        fixed, own = self.sizes.fixed_share, torch.randn(len(places), self.sizes.noise, generator=rng)
-        rows = self.get_buffer("table").cpu()[first + places % (TABLE // 2)].float()
+        fixed, rows = self.sizes.fixed_share, self.table[first + places % (TABLE // 2)].float()
         return math.sqrt(fixed) * rows + math.sqrt(1 - fixed) * own
 
     def forward(
@@ -141,8 +161,7 @@ class Layers:
     """Means over the units of each space."""
 
     def __init__(self, blueprint: Blueprint) -> None:
-        self._space_of = blueprint.space_of
-        self.counts = torch.bincount(blueprint.space_of, minlength=blueprint.spaces).float()
+        self._space_of, self.counts = blueprint.space_of, blueprint.counts
 
     def means(self, values: Tensor) -> Tensor:
         """`[unit, n]` to the mean over the units of its space, `[unit, n]`."""
@@ -219,29 +238,25 @@ class Pairs(nn.Module):
         """Factors of fixed places, for all axes on the same grid at once."""
         found: dict[Key, Tensor] = {}
         columns = 1 + self.modulate_grid(tensors)
-        for grid, keys in blueprint.on_grids.items():
-            chosen = columns[torch.tensor([number for number, *_ in keys]).to(columns.device)]
-            basis = cosine_basis(grid, tensors.device)
-            values = (basis * chosen[:, None]) @ self.grids[GRID_KINDS.index(grid.kind)]  # (K, P, R)
-            found |= dict(zip(keys, values.unbind(), strict=True))
+        for grid, axes in blueprint.on_grids.items():
+            values = (axes.basis * columns[axes.tensors][:, None]) @ self.grids[
+                GRID_KINDS.index(grid.kind)
+            ]  # (K, P, R)
+            found |= dict(zip(axes.keys, values.unbind(), strict=True))
         return found
 
     def _vectors(
         self, blueprint: Blueprint, rows: dict[Key, Tensor], ranks: Tensor, scales: Tensor
     ) -> dict[int, Tensor]:
         """Biases and other tensors whose only axis runs over units, all at once."""
-        numbers = blueprint.vectors
-        if not numbers:
+        vectors = blueprint.vectors
+        if not vectors.numbers:
             return {}
-        values = [rows[number, 0, 0] for number in numbers]
-        lengths = [len(value) for value in values]
-        of = torch.repeat_interleave(torch.tensor(lengths)).to(ranks.device)
-        at = torch.tensor(numbers).to(ranks.device)
-        flat = (torch.cat(values) * ranks[at][of]).sum(-1).float()
-        squares = torch.zeros(len(numbers), device=flat.device).index_add(0, of, flat.square())
-        means = squares / torch.tensor(lengths).to(flat.device)
-        flat = flat * (torch.rsqrt(means + _SMALL) * scales[at])[of]
-        return dict(zip(numbers, flat.split(lengths), strict=True))
+        values, at, of = torch.cat([rows[number, 0, 0] for number in vectors.numbers]), vectors.tensors, vectors.of
+        flat = (values * ranks[at][of]).sum(-1).float()
+        squares = torch.zeros(len(at), device=flat.device).index_add(0, of, flat.square())
+        flat = flat * (torch.rsqrt(squares / vectors.counts + _SMALL) * scales[at])[of]
+        return dict(zip(vectors.numbers, flat.split(vectors.lengths), strict=True))
 
 
 def _factor(axis: AxisPlan, rows: dict[Key, Tensor], grids: dict[Key, Tensor], where: tuple[int, int]) -> Tensor | None:

@@ -77,6 +77,30 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class GridAxes:
+    """The axes on one grid, the tensors that they are of, `[axis]`, and the cosine basis of the grid."""
+
+    keys: tuple[Key, ...]
+    tensors: Tensor
+    basis: Tensor
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The tensors that are one number a unit, end to end.
+
+    `numbers` and `tensors` `[vector]`: which they are; `lengths` and `counts` float32 `[vector]`: of how many numbers;
+    `of`: the vector that each number is of.
+    """
+
+    numbers: list[int]
+    lengths: list[int]
+    tensors: Tensor
+    counts: Tensor
+    of: Tensor
+
+
+@dataclass(frozen=True)
 class Mention:
     """Where one axis of a tensor runs over one of its groups of units.
 

@@ -31,6 +31,7 @@ class Prepared:
     cost: int
     buffers: dict[str, Tensor]
     extent: Extent
+    _elsewhere: dict[torch.device, dict[str, Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, architecture: Architecture) -> Prepared:
@@ -47,7 +48,9 @@ class Prepared:
 
     def __call__(self, weights: dict[str, Tensor], images: Tensor) -> Tensor:
         """Logits `[image, class]` with these weights; norms over batches use the statistics of these images."""
-        buffers = {name: value.to(images.device, copy=True) for name, value in self.buffers.items()}
+        if images.device not in self._elsewhere:
+            self._elsewhere[images.device] = {name: value.to(images.device) for name, value in self.buffers.items()}
+        buffers = {name: value.clone() for name, value in self._elsewhere[images.device].items()}
         logits: Tensor = functional_call(self.module, weights | buffers, (images,))
         return logits
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,33 +16,11 @@ from torch import Tensor
 from weightsmith.environment import peak_memory
 from weightsmith.hypernetworks.pool import ArchitecturePool, ChosenPool, Prepared
 from weightsmith.interfaces import LossRecord
+from weightsmith.objectives.job import Job
+from weightsmith.objectives.recorded import LANES, Recorded, clipped_gradient
 from weightsmith.objectives.replicas import Found, Replicas
 
 IMAGES, LABELS = "images", "labels"
-_FEWEST_IMAGES = 64
-_CHEAP = 1_500_000  # multiply-adds an image up to which a network sees more of them
-
-
-class Job(NamedTuple):
-    """One architecture of one update: its number in the pool, the seed of its noise, and the images of the batch.
-
-    `autocast`: whether products are taken in bfloat16, which a process of its own must be told; `blur`: of what the
-    hypernetwork is told of the architecture.
-    """
-
-    number: int
-    seed: int
-    images: Tensor
-    labels: Tensor
-    autocast: bool = False
-    blur: float = 0.0
-
-    def shown(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
-        """The images and labels that this architecture sees: more where it costs little."""
-        most = min(len(self.labels), _FEWEST_IMAGES * max(1, _CHEAP // max(prepared.cost, 1)))
-        rows = torch.randperm(len(self.labels), generator=torch.Generator().manual_seed(self.seed))[:most]
-        rows = rows.to(self.images.device)
-        return self.images[rows], self.labels[rows]
 
 
 @dataclass
@@ -53,8 +31,10 @@ class TaskLoss:
     `architectures` are drawn for each update. The gradient of each is clipped to a norm of `largest_gradient` before
     they are averaged, so that one network gone astray does not outvote the others; the loss given back has that
     gradient. What the hypernetwork is told of them is blurred by `blur`, so that it does not cling to how those of the
-    pool look. `workers` processes share them, which changes no bit where each has one thread. Networks that cost little
-    see up to the whole batch of images. Everything is computed where the hypernetwork lies.
+    pool look. Networks that cost much see `fewest` images, others up to the whole batch.
+
+    Everything is computed where the hypernetwork lies: on a CPU by `workers` processes, which changes no bit where each
+    has one thread; on a GPU by this one, from recordings where the generator can say apart what is random of a network.
     """
 
     pool: ArchitecturePool | ChosenPool
@@ -62,23 +42,31 @@ class TaskLoss:
     blur: float = 0.0
     workers: int = field(default=1, compare=False)
     largest_gradient: float = field(default=1.0, compare=False)  # states of trainings before it was a choice go on
+    fewest: int = 64
+    _recorded: Recorded | None = field(default=None, init=False, repr=False, compare=False)
     _replicas: Replicas | None = field(default=None, init=False, repr=False, compare=False)
     _seconds: dict[int, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(self, generator: Any, batch: Mapping[str, Tensor], rng: torch.Generator) -> LossRecord:
         """The loss on `batch["images"]` and `batch["labels"]`."""
-        numbers = torch.randint(len(self.pool), (self.architectures,), generator=rng).tolist()
+        numbers = self._numbers(self._lanes(generator), rng)
         seeds = torch.randint(2**62, (len(numbers),), generator=rng).tolist()
         autocast = torch.is_autocast_enabled(batch[IMAGES].device.type)
-        how = autocast, self.blur if torch.is_grad_enabled() else 0.0
-        jobs = [Job(*parts, batch[IMAGES], batch[LABELS], *how) for parts in zip(numbers, seeds, strict=True)]
+        blur = self.blur if torch.is_grad_enabled() else 0.0
+        jobs = [
+            Job(number, seed, batch[IMAGES], batch[LABELS], autocast, blur, self.fewest)
+            for number, seed in zip(numbers, seeds, strict=True)
+        ]
         device = generator.network.device
         if not torch.is_grad_enabled():
             losses = [float(_loss(self.pool[job.number], generator, job)) for job in jobs]
             return LossRecord(torch.tensor(math.fsum(losses) / len(losses), device=device), {})
-        found = self._found(generator, jobs)
-        gradient = torch.stack([one.gradient for one in found]).mean(0)
-        value = torch.tensor(math.fsum(one.loss for one in found) / len(found), device=device)
+        if self._lanes(generator):
+            value, gradient = (total / len(jobs) for total in self._recording(generator).sums(jobs))
+        else:
+            found = self._found(generator, jobs)
+            gradient = torch.stack([one.gradient for one in found]).mean(0)
+            value = torch.tensor(math.fsum(one.loss for one in found) / len(found), device=device)
         return LossRecord(_Known.apply(value, gradient, *generator.network.parameters()), {})
 
     @property
@@ -93,6 +81,24 @@ class TaskLoss:
         if self._replicas is not None:
             self._replicas.close()
             self._replicas = None
+        self._recorded = None
+
+    def _numbers(self, lanes: int, rng: torch.Generator) -> list[int]:
+        """Which of the pool are drawn; with lanes, an equal share of those of each."""
+        if lanes <= 1:
+            return torch.randint(len(self.pool), (self.architectures,), generator=rng).tolist()
+        each = [range(number % lanes, len(self.pool), lanes) for number in range(self.architectures)]
+        return [own[int(torch.randint(len(own), (), generator=rng))] for own in each]
+
+    def _lanes(self, generator: Any) -> int:
+        """How many recordings are replayed at once; 0 where none are made."""
+        recorded = generator.network.device.type == "cuda" and hasattr(generator, "written")
+        return max(1, min(LANES, len(self.pool) // 4)) if recorded else 0
+
+    def _recording(self, generator: Any) -> Recorded:
+        if self._recorded is None or self._recorded.stale(generator):
+            self._recorded = Recorded(self.pool, generator, self._lanes(generator), self.largest_gradient)
+        return self._recorded
 
     def _found(self, generator: Any, jobs: Sequence[Job]) -> list[Found]:
         if self.workers == 1:
@@ -114,18 +120,13 @@ def gradient_of(pool: ArchitecturePool | ChosenPool, largest: float, generator: 
     """Write the network of a job, measure it, and say how its loss changes with the generator's parameters."""
     prepared, started = pool[job.number], time.perf_counter()
     loss = _loss(prepared, generator, job)
-    parameters = list(generator.network.parameters())
-    found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-    gradient = torch.cat([g.flatten() for g in found])
-    norm = float(gradient.norm())
-    if math.isfinite(norm) and norm > largest:
-        gradient *= largest / norm
+    gradient = clipped_gradient(loss, generator, largest)
     return Found(float(loss.detach()), gradient, time.perf_counter() - started)
 
 
 def _loss(prepared: Prepared, generator: Any, job: Job) -> Tensor:
     device = generator.network.device
-    images, labels = job.shown(prepared)
+    images, labels = job.shown(prepared, torch.Generator().manual_seed(job.seed))
     with torch.autocast(device.type, torch.bfloat16, enabled=job.autocast):
         rng = torch.Generator().manual_seed(job.seed)
         if hasattr(generator, "from_start"):

@@ -1,0 +1,112 @@
+"""Recorded gradients: nothing waits for a device while one is computed, and a replay gives what eager code does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from weightsmith.architectures.families import SPLITS
+from weightsmith.generators.universal import UniversalGenerator, make_universal
+from weightsmith.hypernetworks import HypernetworkSizes
+from weightsmith.hypernetworks.network import Drawn
+from weightsmith.hypernetworks.pool import ArchitecturePool
+from weightsmith.objectives.job import Job
+from weightsmith.objectives.recorded import Recorded, clipped_gradient
+from weightsmith.objectives.task import TaskLoss
+
+SIZES = HypernetworkSizes(noise=3, dim=8, rank=5, depth=1, heads=2, context=1, fixed_share=0.3)
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+class Waits(TorchDispatchMode):
+    """Refuses what waits for a device, or takes numbers to it from the host."""
+
+    _REFUSED = ("_local_scalar_dense", "nonzero", "bincount", "lift_fresh", "_to_copy", "unique", "masked_select")
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[Any], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        assert not any(name in str(func) for name in self._REFUSED), func
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture(scope="module")
+def pool() -> ArchitecturePool:
+    return ArchitecturePool(SPLITS, 40, input_shape=(1, 8, 8), classes=3)
+
+
+@pytest.fixture(scope="module")
+def batch() -> dict[str, Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    return {"images": torch.randn(70, 1, 8, 8, generator=rng), "labels": torch.randint(3, (70,), generator=rng)}
+
+
+def test_nothing_waits_once_an_architecture_has_been_computed(pool: ArchitecturePool, batch: dict[str, Tensor]) -> None:
+    generator = make_universal(0, SIZES)
+    for number in range(len(pool)):
+        prepared = pool[number]
+        drawn = generator.drawn(prepared.blueprint, torch.Generator().manual_seed(number), 0.1)
+        losses = [
+            F.cross_entropy(prepared(generator.written(prepared.blueprint, drawn), batch["images"]), batch["labels"])
+        ]
+        with Waits():
+            weights = generator.written(prepared.blueprint, drawn)
+            losses.append(F.cross_entropy(prepared(weights, batch["images"]), batch["labels"]))
+            clipped_gradient(losses[1], generator, 1.0)
+        assert torch.equal(*losses)
+
+
+def on_gpu(generator: UniversalGenerator, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    generator.network.to("cuda")
+    return {name: value.cuda() for name, value in batch.items()}
+
+
+@needs_cuda
+def test_replays_are_what_eager_code_computes(pool: ArchitecturePool, batch: dict[str, Tensor]) -> None:
+    generator = make_universal(0, SIZES)
+    images, labels = on_gpu(generator, batch).values()
+    recorded = Recorded(pool, generator, 3, 0.5)
+    for turn in range(4):
+        jobs = [Job(number, 100 * turn + number, images, labels, blur=0.1, fewest=20) for number in range(len(pool))]
+        expected = [eager(pool, generator, job, 0.5) for job in jobs]
+        loss, gradient = recorded.sums(jobs)
+        torch.testing.assert_close(loss, sum(one for one, _ in expected), rtol=1e-3, atol=1e-3)
+        wanted = torch.stack([one for _, one in expected]).sum(0)
+        assert float((gradient - wanted).norm()) < 0.02 * float(wanted.norm())
+        with torch.no_grad():
+            for parameter in generator.network.parameters():
+                parameter += 0.01 * torch.randn_like(parameter)  # replays see what an optimizer has changed
+    assert recorded.refused == 0
+
+
+def eager(pool: ArchitecturePool, generator: UniversalGenerator, job: Job, largest: float) -> tuple[Tensor, Tensor]:
+    prepared, rng = pool[job.number], torch.Generator("cuda").manual_seed(job.seed)
+    images, labels = job.shown(prepared, rng)
+    drawn = generator.drawn(prepared.blueprint, rng, job.blur)
+    loss = F.cross_entropy(prepared(generator.written(prepared.blueprint, Drawn(*drawn)), images), labels)
+    return loss.detach(), clipped_gradient(loss, generator, largest)
+
+
+@needs_cuda
+def test_the_task_loss_on_a_gpu_draws_of_every_lane_alike(pool: ArchitecturePool, batch: dict[str, Tensor]) -> None:
+    generator, objective = make_universal(0, SIZES), TaskLoss(pool, 16)
+    there = on_gpu(generator, batch)
+    losses = []
+    for seed in (1, 1, 2):
+        record = objective(generator, there, torch.Generator().manual_seed(seed))
+        record.loss.backward()
+        losses.append(float(record.loss.detach()))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert losses[0] != pytest.approx(losses[2], rel=1e-3)
+
+
+def test_with_lanes_each_gives_an_equal_share(pool: ArchitecturePool) -> None:
+    drawn = TaskLoss(pool, 12)._numbers(8, torch.Generator().manual_seed(0))
+    assert [number % 8 for number in drawn] == [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3]
+    assert max(drawn) < len(pool)
