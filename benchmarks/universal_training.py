@@ -53,6 +53,9 @@ PHASES = (
     Drawn(Phase("fixed", 7000, rate=7e-4), 1.0, pool=600),
     Drawn(Phase("drawn", 2300, rate=7e-4), 0.5, pool=1200, architectures=12),
     Drawn(Phase("settled", 4000, rate=7e-4, schedule="cosine"), 0.5, pool=1200, architectures=12, blur=0.05),
+    # An hour or two of many cores; nine minutes of a GPU.
+    Drawn(Phase("widened", 6500, 1e-3, "cosine", batch=512), 0.5, 1200, architectures=32, blur=0.1, fewest=256),
+    Drawn(Phase("medleys", 4500, rate=7e-4, schedule="cosine"), 0.5, pool=800, architectures=12, blur=0.1),
 )
 
 

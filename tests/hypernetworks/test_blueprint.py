@@ -123,7 +123,7 @@ def test_families_are_chosen_whatever_their_order_and_the_rest_is_held_out() -> 
     assert {(one.input_shape, one.classes) for one in drawn} == {((3, 8, 6), 4)}
     assert max(one.options["patch"] for one in drawn if one.name == "mixer") == 6  # 7 does not fit into 8 x 6
     held_out = {draw("held_out_family", i, (3, 8, 6), 4, chosen).name for i in range(30)}
-    assert held_out == {"cnn", "residual", "vit", "axial", "hybrid", "tokens", "separable"}
+    assert held_out == {"cnn", "residual", "vit", "axial", "hybrid", "tokens", "medley", "separable"}
     assert {draw("unseen_combination", i, families=chosen).name for i in range(10)} == {"mlp"}
 
 
@@ -149,8 +149,31 @@ def test_hybrids_hold_no_depthwise_separable_pair() -> None:
     assert pairs.isdisjoint({("depthwise", "pointwise"), ("depthwise", "perceptron")})
 
 
+def test_medleys_hold_nothing_that_training_keeps_apart() -> None:
+    drawn = [
+        draw(split, i, families={"medley": 1}).options for split in ("training", "unseen_size") for i in range(400)
+    ]
+    dense, layers, networks = set(), set(), set()
+    for one in drawn:
+        dense |= set(zip(one["dense_norms"], one["dense_activations"], strict=True))
+        layers |= set(
+            zip(one["kinds"], one["norms"], one["activations"], [one["adds"]] * len(one["kinds"]), strict=True)
+        )
+        networks |= {*itertools.product(one["norms"], one["halvings"])}
+        networks |= {(kind, f"{one['head_kind']} head") for kind in one["kinds"]}
+        pairs = set(itertools.pairwise(one["kinds"]))
+        assert ("depthwise", "pointwise") not in pairs
+        assert not (one["adds"] and "group" in one["norms"] and one["head_kind"] == "flatten")
+    assert {("layer", "tanh"), ("batch", "gelu")} < dense
+    assert dense.isdisjoint({("layer", "gelu"), ("batch", "tanh")})
+    assert all(activation != "tanh" for _, norm, activation, adds in layers if adds or norm == "group")
+    assert all(activation != "silu" for kind, *_, activation, _ in layers if kind == "grouped")
+    assert {("batch", "max"), ("layer", "average"), ("grouped", "average head"), ("large", "flatten head")} < networks
+    assert networks.isdisjoint({("batch", "average"), ("large", "average head")})
+
+
 def test_splits_that_families_leave_empty_are_said_to_be_and_refused() -> None:
-    everything = dict.fromkeys(("mlp", "cnn", "residual", "vit", "axial", "hybrid", "tokens", "separable", "mixer"), 1)
+    everything = dict.fromkeys((*TRAINED, "separable", "mixer"), 1)
     assert splits_of(everything) == ("training", "unseen_size", "beyond", "unseen_combination")
     assert splits_of({"axial": 1}) == ("training", "unseen_size", "beyond", "held_out_family")
     with pytest.raises(BadInput, match="held_out_family"):

@@ -63,6 +63,21 @@ def test_closed_forms_count_what_is_drawn(split: Split) -> None:
         ),
         ("hybrid", {"width": 8, "blocks": ["grouped", "pointwise", "perceptron", "convolution"], "norm": "none"}),
         ("hybrid", {"blocks": ["columns", "rows", "columns"], "pool": "depthwise", "halved_before": 0}),
+        (
+            "medley",
+            {
+                "kinds": ["large", "depthwise", "grouped", "pointwise"],
+                "widths": [8, 8, 12, 7],
+                "norms": ["group", "none", "layer", "batch"],
+                "activations": ["relu", "silu", "tanh", "gelu"],
+                "halvings": ["average", "none", "stride", "none"],
+                "head_kind": "flatten",
+                "dense": [9, 5],
+                "dense_norms": ["layer", "none"],
+                "dense_activations": ["tanh", "gelu"],
+            },
+        ),
+        ("medley", {"kinds": [], "widths": [], "norms": [], "activations": [], "halvings": [], "head_kind": "flatten"}),
         ("mlp", {"hidden": [7, 5], "norm": "batch"}),
     ],
 )

@@ -17,7 +17,7 @@ from weightsmith.hypernetworks import HypernetworkSizes
 from weightsmith.hypernetworks.network import Drawn
 from weightsmith.hypernetworks.pool import ArchitecturePool
 from weightsmith.objectives.job import Job
-from weightsmith.objectives.recorded import Recorded, clipped_gradient
+from weightsmith.objectives.recorded import Recorded, _alias, clipped_gradient
 from weightsmith.objectives.task import TaskLoss
 
 SIZES = HypernetworkSizes(noise=3, dim=8, rank=5, depth=1, heads=2, context=1, fixed_share=0.3)
@@ -60,6 +60,20 @@ def test_nothing_waits_once_an_architecture_has_been_computed(pool: Architecture
             losses.append(F.cross_entropy(prepared(weights, batch["images"]), batch["labels"]))
             clipped_gradient(losses[1], generator, 1.0)
         assert torch.equal(*losses)
+
+
+def test_an_alias_has_the_same_tensors_and_gradients_of_its_own(pool: ArchitecturePool) -> None:
+    generator, rng = make_universal(0, SIZES), torch.Generator().manual_seed(0)
+    alias = _alias(generator)
+    drawn = generator.drawn(pool[0].blueprint, rng)
+    with torch.no_grad():
+        for parameter in generator.network.parameters():
+            parameter *= 1.1
+    one, two = (made.written(pool[0].blueprint, drawn) for made in (generator, alias))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    next(iter(two.values())).sum().backward()
+    assert all(parameter.grad is None for parameter in generator.network.parameters())
+    assert any(parameter.grad is not None for parameter in alias.network.parameters())
 
 
 def on_gpu(generator: UniversalGenerator, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from torch import nn
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "silu": nn.SiLU}
 
 
-_NORMS = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d}
+NORMS = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d}
 
 
 def build(
@@ -28,7 +28,7 @@ def build(
     for i, (inputs, outputs) in enumerate(pairwise(widths), 1):
         layers[f"fc{i}"] = nn.Linear(inputs, outputs)
         if norm != "none":
-            layers[f"norm{i}"] = _NORMS[norm](outputs)
+            layers[f"norm{i}"] = NORMS[norm](outputs)
         layers[f"{activation}{i}"] = _ACTIVATIONS[activation]()
     layers[f"fc{len(widths)}"] = nn.Linear(widths[-1], classes)
     return nn.Sequential(layers)

@@ -7,6 +7,7 @@ is launched whole, and several side by side.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -56,6 +57,7 @@ class Recording:
         self._computed = self.refused = False
 
     def run(self, memory: Any) -> None:
+        """Compute it; `memory` is that of a lane, in which it is recorded."""
         if self._computed and self._graph is None and not self.refused:
             self._record(memory)
         if self._graph is not None:
@@ -88,7 +90,7 @@ class Lane:
         device, size = generator.network.device, sum(p.numel() for p in generator.network.parameters())
         self.stream = torch.cuda.Stream(device)
         self.total = torch.zeros(size + 1, device=device)
-        self._generator, self._largest = generator, largest
+        self._generator, self._largest = _alias(generator), largest
         self._memory = torch.cuda.graph_pool_handle()
         self._rng = torch.Generator(device)
         self._recordings: dict[tuple[int, bool], Recording] = {}
@@ -104,7 +106,10 @@ class Lane:
         else:
             inputs = Inputs(drawn, images, labels)
             self._recordings[key] = Recording(inputs, partial(self._add, prepared, inputs, job.autocast))
+        refused = self._recordings[key].refused
         self._recordings[key].run(self._memory)
+        if self._recordings[key].refused and not refused:
+            self._memory = torch.cuda.graph_pool_handle()  # the other cannot be recorded to any more
 
     @property
     def refused(self) -> int:
@@ -153,6 +158,12 @@ class Recorded:
             current.wait_stream(lane.stream)
         total = torch.stack([lane.total for lane in self._lanes]).sum(0)
         return total[0], total[1:]
+
+
+def _alias(generator: Any) -> Any:
+    """Another generator of the same tensors, whose gradients no other stream has to do with."""
+    parameters = {id(p): torch.nn.Parameter(p.detach()) for p in generator.network.parameters()}
+    return copy.deepcopy(generator, {**parameters, **{id(b): b for b in generator.network.buffers()}})
 
 
 def _places(generator: Any) -> list[int]:

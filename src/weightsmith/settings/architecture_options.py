@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -22,7 +22,7 @@ _HEAD = "What the linear head reads: the flattened grid, or its average."
 
 
 SUMS = 8  # learned sums of tokens that a head may read
-HYBRID_GROUPS, HYBRID_HEADS = 4, 4
+HYBRID_GROUPS, HYBRID_HEADS, MEDLEY_GROUPS = 4, 4, 4
 
 
 class TargetCnnOptions(Options):
@@ -232,9 +232,56 @@ class HybridOptions(Options):
         return self
 
 
+MedleyKind = Annotated[Literal["convolution", "large", "grouped", "depthwise", "pointwise"], BeforeValidator(read_text)]
+Halving = Annotated[Literal["none", "stride", "max", "average"], BeforeValidator(read_text)]
+DenseNorm = Annotated[Literal["none", "layer", "batch"], BeforeValidator(read_text)]
+
+
+class MedleyOptions(Options):
+    """Convolutions and then linear layers in a row, each with a norm, an activation and a kind of its own."""
+
+    kinds: list[MedleyKind] = Field(
+        default=["convolution", "depthwise", "convolution"],
+        description="Of each convolution: 3x3 convolution, large (5x5), grouped or depthwise (3x3), pointwise (1x1).",
+    )
+    widths: list[Width] = Field(default=[32, 32, 48], description="Output channels of each convolution.")
+    norms: list[Norm] = Field(default=["batch", "none", "layer"], description="The norm after each convolution.")
+    activations: list[Activation] = Field(default=["relu", "gelu", "tanh"], description="The function after each norm.")
+    halvings: list[Halving] = Field(
+        default=["stride", "none", "max"],
+        description="How each convolution's grid is halved: not, by its stride, or pooled 2x2 after it.",
+    )
+    adds: Truth = Field(default=False, description="Whether convolutions that change no shape add their input.")
+    head_kind: HeadKind = Field(default="average", description=_HEAD)
+    dense: list[Width] = Field(default=[], description="Units of each hidden linear layer.")
+    dense_norms: list[DenseNorm] = Field(default=[], description="The norm after each of them.")
+    dense_activations: list[Activation] = Field(default=[], description="The function after each of those norms.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        _alike(len(self.kinds), widths=self.widths, norms=self.norms, activations=self.activations)
+        _alike(len(self.kinds), halvings=self.halvings)
+        _alike(len(self.dense), dense_norms=self.dense_norms, dense_activations=self.dense_activations)
+        for i, (kind, width) in enumerate(zip(self.kinds, self.widths, strict=True)):
+            if kind in ("grouped", "depthwise") and not i:
+                refuse(f"{kind} convolutions behind another", "the first one is of another kind")
+            if kind == "grouped":
+                _divides("a number of groups", MEDLEY_GROUPS, self.widths[i - 1 : i + 1])
+            if kind == "depthwise" and width != self.widths[i - 1]:
+                refuse("depthwise convolutions as wide as what they read", f"{width} is not {self.widths[i - 1]}")
+            _allows(self.norms[i], [width])
+        return self
+
+
 def bottleneck_width(channels: int) -> int:
     """Channels inside a bottleneck: half of those outside, in fours."""
     return channels // 8 * 4
+
+
+def _alike(count: int, **lists: Sequence[object]) -> None:
+    for name, entries in lists.items():
+        if len(entries) != count:
+            refuse(f"{count} entries in {name}, one a layer", f"there are {len(entries)}")
 
 
 def _divides(name: str, count: int, widths: Iterable[int]) -> None:

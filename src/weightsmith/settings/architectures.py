@@ -19,6 +19,7 @@ ARCHITECTURES = {
     "tokens": "weightsmith.architectures.families.patches:build_tokens",
     "axial": "weightsmith.architectures.families.axial:build",
     "hybrid": "weightsmith.architectures.families.hybrid:build",
+    "medley": "weightsmith.architectures.families.medley:build",
 }
 _COUNTS: dict[str, Callable[[Any, tuple[int, int, int], int], int]] = {
     "target_cnn": counting.target_cnn,
@@ -31,6 +32,7 @@ _COUNTS: dict[str, Callable[[Any, tuple[int, int, int], int], int]] = {
     "tokens": counting.tokens,
     "axial": counting.axial,
     "hybrid": counting.hybrid,
+    "medley": counting.medley,
 }
 
 

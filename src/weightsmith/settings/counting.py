@@ -114,6 +114,21 @@ def hybrid(form: options.HybridOptions, shape: Shape, classes: int) -> int:
     return total + _head(form.head_kind, width, grid, 0, classes)
 
 
+def medley(form: options.MedleyOptions, shape: Shape, classes: int) -> int:
+    inputs, *grid = shape
+    total = 0
+    for kind, width, norm, halving in zip(form.kinds, form.widths, form.norms, form.halvings, strict=True):
+        kernel = {"large": 5, "pointwise": 1}.get(kind, 3)
+        groups = {"grouped": options.MEDLEY_GROUPS, "depthwise": inputs}.get(kind, 1)
+        total += _convolution(inputs, width, kernel, groups) + _norm(norm, width)
+        if halving != "none":
+            grid = [_halved(size) if halving == "stride" else size // 2 for size in grid]
+        inputs = width
+    features = inputs if form.head_kind == "average" else inputs * grid[0] * grid[1]
+    norms = sum(_norm(norm, width) for norm, width in zip(form.dense_norms, form.dense, strict=True))
+    return total + _chain([features, *form.dense, classes]) + norms
+
+
 def _chain(widths: Sequence[int]) -> int:
     """Weights and biases of linear layers between successive widths."""
     return sum((before + 1) * after for before, after in itertools.pairwise(widths))

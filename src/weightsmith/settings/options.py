@@ -187,6 +187,7 @@ OPTIONS: dict[str, dict[str, type[Options]]] = {
         "tokens": architectures.TokensOptions,
         "axial": architectures.AxialOptions,
         "hybrid": architectures.HybridOptions,
+        "medley": architectures.MedleyOptions,
     },
     "codec": {
         "flat": FlatOptions,

@@ -22,6 +22,7 @@ class FamilySettings(Settings):
     axial: CountOrZero = Field(default=0, description="Linear layers over the columns and the rows in turn.")
     hybrid: CountOrZero = Field(default=0, description="Convolutions, attention and perceptrons in any order.")
     tokens: CountOrZero = Field(default=0, description="Perceptrons over the tokens of patches, and attention.")
+    medley: CountOrZero = Field(default=0, description="Layers in a row, each with operations of its own.")
     separable: CountOrZero = Field(default=0, description="Depthwise-separable networks.")
     mixer: CountOrZero = Field(default=0, description="MLP-mixers.")
 
@@ -44,7 +45,7 @@ class UniversalSettings(Settings):
         default="task", description="What is minimised; task: the loss of the written networks on training images."
     )
     families: FamilySettings = Field(
-        default=FamilySettings(mlp=2, cnn=4, residual=4, vit=8, axial=1, hybrid=5, tokens=3),
+        default=FamilySettings(mlp=2, cnn=4, residual=4, vit=8, axial=1, hybrid=5, tokens=3, medley=10),
         description="How often an architecture of each family is drawn; what is not named is held out.",
     )
     splits: Annotated[list[SplitName], Field(min_length=1)] = Field(

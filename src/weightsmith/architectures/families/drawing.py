@@ -7,6 +7,9 @@ these are made of are trained in other company: filters a channel in front of an
 linear sums over tokens around attention or in front of a head, perceptrons over rows, over columns, and over tokens in
 networks without a perceptron over features.
 
+In medleys every layer has operations of its own, so that what training keeps apart is met in one network, never in one
+layer (nor, where it is of a whole network, in one network).
+
 Every family counts the same where it is measured; the auxiliary ones are only trained on, beside others.
 Whoever trains on other `families` than `TRAINED` has the same splits of those, and the rest as held-out families.
 """
@@ -24,9 +27,14 @@ from weightsmith.seeds import derive_seed
 
 SPLITS: tuple[Split, ...] = ("training", "unseen_size", "beyond", "unseen_combination", "held_out_family")
 # How often each is drawn in training.
-TRAINED = {"mlp": 2, "cnn": 4, "residual": 4, "vit": 8, "axial": 1, "hybrid": 5, "tokens": 3}
+TRAINED = {"mlp": 2, "cnn": 4, "residual": 4, "vit": 8, "axial": 1, "hybrid": 5, "tokens": 3, "medley": 10}
 HELD_OUT = {"separable": 1, "mixer": 1}
-AUXILIARY = ("axial", "hybrid", "tokens")  # families of our own, trained on so that operations are met in more company
+AUXILIARY = (
+    "axial",
+    "hybrid",
+    "tokens",
+    "medley",
+)  # families of our own, trained on so that operations are met in more company
 SMALLEST = 4  # height and width of images: two halvings
 
 # Never together in training; each value by itself is.

@@ -83,7 +83,8 @@ _LOOKING_AROUND: tuple[dict[str, Any], ...] = (
 
 def _vit(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     around = dict(rng.choice(_LOOKING_AROUND))
-    if around["heads"] and around["pool"] != "token" and rng.random() < 0.6:
+    latent = around["heads"] and (around["pool"] != "token" or sizes.split == "training")
+    if latent and rng.random() < 0.6:
         around |= {"latents": sizes.width(rng, 16, 96, 8), "positions": rng.random() < 0.5}
     return {
         "patch": rng.choice((4, 7)),
@@ -149,6 +150,62 @@ def _tokens(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     }
 
 
+def _medley(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    """What `COMBINATIONS` keeps apart in other families is kept apart here: in a layer, or in a network."""
+    if rng.random() < 0.3:
+        return {**_convolved(rng, sizes, 0, "flatten"), **_dense(rng, sizes, sizes.depth(rng, (1, 2, 3, 5)), 256)}
+    depth = sizes.depth(rng, (2, 3, 5))
+    head = "flatten" if depth == 2 else rng.choice(("flatten", "average", "average"))
+    return {**_convolved(rng, sizes, depth, head), **_dense(rng, sizes, rng.choice((0, 0, 1, 2)), 192)}
+
+
+def _convolved(rng: random.Random, sizes: Sizes, depth: int, head: str) -> dict[str, Any]:
+    adds, halved = rng.random() < 0.4, rng.sample(range(min(depth, 3)), min(depth, 2))
+    kinds = _kinds(rng, depth, head)
+    widths: list[int] = []
+    norms: list[str] = []
+    activations: list[str] = []
+    for i, kind in enumerate(kinds):
+        changes = not i or (kind != "depthwise" and rng.random() < 0.5)
+        widths.append(sizes.width(rng, *((32, 64, 4) if i else (16, 40, 4))) if changes else widths[-1])
+        norms.append(rng.choice(("none", "batch", "layer", "layer" if adds and head == "flatten" else "group")))
+        never = {"tanh"} if adds or norms[-1] == "group" else set()
+        never |= {"silu"} if kind == "grouped" else set()
+        activations.append(rng.choice([name for name in ACTIVATIONS if name not in never]))
+    pools = ("stride", "max") if "batch" in norms else ("stride", "max", "average")
+    return {
+        "kinds": kinds,
+        "widths": widths,
+        "norms": norms,
+        "activations": activations,
+        "halvings": [rng.choice(pools) if i in halved else "none" for i in range(depth)],
+        "adds": adds,
+        "head_kind": head,
+    }
+
+
+def _kinds(rng: random.Random, depth: int, head: str) -> list[str]:
+    """Of convolutions in a row, at least two of which see far where their average is all that is read."""
+    kinds: list[str] = []
+    while len(kinds) < depth or (head == "average" and sum(kind in ("convolution", "grouped") for kind in kinds) < 2):
+        kinds = kinds if len(kinds) < depth else []
+        weights = {"convolution": 4, "large": 0 if head == "average" else 2}
+        if kinds:
+            weights |= {"grouped": 2, "depthwise": 2, "pointwise": 0 if kinds[-1] == "depthwise" else 2}
+        kinds += rng.choices(list(weights), list(weights.values()))
+    return kinds
+
+
+def _dense(rng: random.Random, sizes: Sizes, depth: int, most: int) -> dict[str, Any]:
+    norms = [rng.choice(("none", "none", "layer", "batch")) for _ in range(depth)]
+    never = {"layer": "gelu", "batch": "tanh"}
+    return {
+        "dense": [sizes.width(rng, 64, most, 16) for _ in range(depth)],
+        "dense_norms": norms,
+        "dense_activations": [rng.choice([a for a in ACTIVATIONS if a != never.get(norm)]) for norm in norms],
+    }
+
+
 def _separable(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     width = sizes.width(rng, 32, 64, 4)
     return {
@@ -179,6 +236,7 @@ FAMILIES: dict[str, Callable[[random.Random, Sizes], dict[str, Any]]] = {
     "axial": _axial,
     "hybrid": _hybrid,
     "tokens": _tokens,
+    "medley": _medley,
     "separable": _separable,
     "mixer": _mixer,
 }

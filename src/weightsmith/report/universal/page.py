@@ -28,6 +28,7 @@ DEFINITIONS = {
     "families": "mlp: multilayer perceptrons. cnn: plain convolutional networks. residual: residual networks. vit: "
     "vision transformers. axial: linear layers over rows and columns in turn. hybrid: convolutions, "
     "attention and perceptrons in any order. tokens: perceptrons over the tokens of patches, and attention. "
+    "medley: layers in a row, each with a kind, a norm and an activation of its own. "
     "separable: depthwise-separable networks. mixer: MLP-mixers.",
     "splits of images": "networks are trained on the split train; validation images are only watched; test images are "
     "only reported.",
