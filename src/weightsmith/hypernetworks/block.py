@@ -29,7 +29,7 @@ class Block(nn.Module):
     def forward(self, tokens: Tensor, known: Tensor, of: Tensor | None = None) -> Tensor:
         """`[token, dim]` to the same shape; `known` of each, or of what `of` says that it belongs to."""
         said = self.modulation(F.silu(known)).unflatten(-1, (-1, 2, known.shape[-1]))  # (K, 1 or 2, 2, D)
-        said = said if of is None else said[of]
+        said = said if of is None else said.index_select(0, of)
         if self.heads:
             x = self.norm1(tokens) * (1 + said[:, 1, 0]) + said[:, 1, 1]
             q, k, v = self.qkv(x).reshape(len(x), 3, self.heads, -1).permute(1, 2, 0, 3)[:, None].unbind(0)

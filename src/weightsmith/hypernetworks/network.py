@@ -146,7 +146,8 @@ class Hypernetwork(nn.Module):
         places = self.place(torch.cat([blueprint.writes @ tensors, blueprint.reads @ tensors, size], 1))
         scale, shift = self.enter(places).chunk(2, -1)
         units = self.noise(layers.standardised(noise))
-        units = units * (1 + scale[blueprint.space_of]) + shift[blueprint.space_of]
+        # Not scale[...]: the gradient of an index is slower than that of index_select.
+        units = units * (1 + scale.index_select(0, blueprint.space_of)) + shift.index_select(0, blueprint.space_of)
         tokens = torch.cat([units, tensors])
         known = torch.cat([places, tensors])
         of = torch.cat([blueprint.space_of, len(places) + torch.arange(len(tensors), device=tokens.device)])
@@ -166,7 +167,7 @@ class Layers:
     def means(self, values: Tensor) -> Tensor:
         """`[unit, n]` to the mean over the units of its space, `[unit, n]`."""
         sums = values.new_zeros(len(self.counts), values.shape[1]).index_add(0, self._space_of, values)
-        return (sums / self.counts[:, None])[self._space_of]
+        return (sums / self.counts[:, None]).index_select(0, self._space_of)
 
     def standardised(self, values: Tensor) -> Tensor:
         """Centred and scaled over the units of each space."""
@@ -207,11 +208,12 @@ class Pairs(nn.Module):
         ranks = 1 + self.modulate_ranks(tensors)
         scales = self.gains(tensors) * blueprint.scales
         found = self._vectors(blueprint, rows, ranks, scales)
-        for number, plan in enumerate(blueprint.tensors):
+        each = zip(blueprint.tensors, ranks.unbind(), scales.unbind(), strict=True)  # one gradient to add up, not many
+        for number, (plan, rank, scale) in enumerate(each):
             if number not in found:
                 factors = [_factor(axis, rows, grids, (number, i)) for i, axis in enumerate(plan.axes)]
-                value = _product(factors, ranks[number], plan).float()
-                found[number] = value * (torch.rsqrt(value.square().mean() + _SMALL) * scales[number])
+                value = _product(factors, rank, plan).float()
+                found[number] = value * (torch.rsqrt(value.square().mean() + _SMALL) * scale)
         return {
             name: plan.base + found[number] if plan.base else found[number]
             for number, plan in enumerate(blueprint.tensors)
@@ -228,7 +230,8 @@ class Pairs(nn.Module):
         modulation = 1 + self.modulate_units(tensors).unflatten(-1, (SIDES, -1))  # (T, 2, D)
         for side, reading in enumerate(blueprint.readings):
             if reading.keys:
-                values = (units[reading.units] * modulation[reading.tensors, side]) @ self.sides[side]
+                modulated = modulation[:, side].index_select(0, reading.tensors)
+                values = (units.index_select(0, reading.units) * modulated) @ self.sides[side]
                 if reading.nobody is not None:
                     values = torch.where(reading.nobody[:, None], 1.0, values)
                 found |= dict(zip(reading.keys, values.split(reading.lengths), strict=True))
@@ -239,9 +242,8 @@ class Pairs(nn.Module):
         found: dict[Key, Tensor] = {}
         columns = 1 + self.modulate_grid(tensors)
         for grid, axes in blueprint.on_grids.items():
-            values = (axes.basis * columns[axes.tensors][:, None]) @ self.grids[
-                GRID_KINDS.index(grid.kind)
-            ]  # (K, P, R)
+            basis = axes.basis * columns.index_select(0, axes.tensors)[:, None]
+            values = basis @ self.grids[GRID_KINDS.index(grid.kind)]  # (K, P, R)
             found |= dict(zip(axes.keys, values.unbind(), strict=True))
         return found
 
@@ -253,9 +255,9 @@ class Pairs(nn.Module):
         if not vectors.numbers:
             return {}
         values, at, of = torch.cat([rows[number, 0, 0] for number in vectors.numbers]), vectors.tensors, vectors.of
-        flat = (values * ranks[at][of]).sum(-1).float()
+        flat = (values * ranks.index_select(0, at.index_select(0, of))).sum(-1).float()
         squares = torch.zeros(len(at), device=flat.device).index_add(0, of, flat.square())
-        flat = flat * (torch.rsqrt(squares / vectors.counts + _SMALL) * scales[at])[of]
+        flat = flat * (torch.rsqrt(squares / vectors.counts + _SMALL) * scales.index_select(0, at)).index_select(0, of)
         return dict(zip(vectors.numbers, flat.split(vectors.lengths), strict=True))
 
 
