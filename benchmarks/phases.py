@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+import torch
+
 from weightsmith.datasets import Dataset
 from weightsmith.files import write_bytes
 from weightsmith.interfaces import Objective
@@ -83,8 +85,13 @@ def conduct(
     generator.network.load_state_dict(read_tensors(folder / AVERAGED)[0])
     lines = read_metrics(folder / LOG)
     peaks = [line["peak_rss_mb"] for line in lines if line.get("peak_rss_mb")]
-    told = {name: lines[-1].get(name) for name in ("seconds", "loss")} if lines else {}
+    told = {name: lines[-1].get(name) for name in ("seconds", "loss", "device")} if lines else {}
     return Conducted(folder / AVERAGED, {**told, "peak_rss_mb": max(peaks, default=None)})
+
+
+def device_name(device: torch.device) -> str:
+    """`cpu`, or what the GPU calls itself."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def seconds_per_update(phase: Phase, generator: Any, objective: Shared, data: Dataset) -> float:
@@ -100,7 +107,8 @@ def _train(
     phase: Phase, generator: Any, objective: Shared, data: Dataset, folder: Path, watched: Watched
 ) -> TrainingProgress:
     def on_epoch(progress: TrainingProgress) -> None:
-        line = json.dumps({"phase": phase.name, **progress.document(), "peak_rss_mb": objective.peak_memory})
+        where = {"peak_rss_mb": objective.peak_memory, "device": device_name(generator.network.device)}
+        line = json.dumps({"phase": phase.name, **progress.document(), **where})
         with (folder / LOG).open("a") as log:
             log.write(f"{line}\n")
         print(line, file=sys.stderr, flush=True)

@@ -7,8 +7,8 @@ Each phase goes on from the averaged weights of the one before it, and is resume
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ import torch
 import weightsmith as ws
 from benchmarks.harness import WORK, parser
 from benchmarks.phases import Phase, conduct
+from weightsmith.architectures.families import TRAINED
 from weightsmith.datasets import Dataset, DatasetRequest
 from weightsmith.ensemble import choose_device
 from weightsmith.environment import command_line
 from weightsmith.errors import BadInput
 from weightsmith.generators.universal import UniversalGenerator, make_universal
 from weightsmith.hypernetworks import HypernetworkSizes
+from weightsmith.hypernetworks.extent import Extent
 from weightsmith.hypernetworks.pool import ArchitecturePool
 from weightsmith.objectives.task import TaskLoss
 from weightsmith.tensorfile import read_tensors
@@ -30,8 +32,8 @@ from weightsmith.universal import Coverage, UniversalSynthesizer
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A phase whose updates each draw some of the `pool` of architectures.
+class PoolPhase:
+    """A phase whose updates each draw some of the `pool` of architectures of these `families`.
 
     `fixed_share`: see `HypernetworkSizes`; `blur`, `fewest`: see `TaskLoss`.
     """
@@ -42,20 +44,26 @@ class Drawn:
     architectures: int = 8
     blur: float = 0.0
     fewest: int = 64
+    families: Mapping[str, int] = field(default_factory=lambda: dict(TRAINED))
+
+    def drawn(self) -> ArchitecturePool:
+        """What is learned from."""
+        return ArchitecturePool("training", self.pool, self.families)
 
     def described(self) -> dict[str, Any]:
         """All of it, flat."""
         return {**asdict(self.phase), **{key: value for key, value in asdict(self).items() if key != "phase"}}
 
 
+WITHOUT_MEDLEYS = {name: weight for name, weight in TRAINED.items() if name != "medley"}
 # Codes that are the same for all networks learn faster; then part of them is drawn anew.
 PHASES = (
-    Drawn(Phase("fixed", 7000, rate=7e-4), 1.0, pool=600),
-    Drawn(Phase("drawn", 2300, rate=7e-4), 0.5, pool=1200, architectures=12),
-    Drawn(Phase("settled", 4000, rate=7e-4, schedule="cosine"), 0.5, pool=1200, architectures=12, blur=0.05),
-    # An hour or two of many cores; nine minutes of a GPU.
-    Drawn(Phase("widened", 6500, 1e-3, "cosine", batch=512), 0.5, 1200, architectures=32, blur=0.1, fewest=256),
-    Drawn(Phase("medleys", 4500, rate=7e-4, schedule="cosine"), 0.5, pool=800, architectures=12, blur=0.1),
+    PoolPhase(Phase("fixed", 7000, 7e-4), 1.0, 600, families=WITHOUT_MEDLEYS),
+    PoolPhase(Phase("drawn", 2300, 7e-4), 0.5, 1200, 12, families=WITHOUT_MEDLEYS),
+    PoolPhase(Phase("settled", 4000, 7e-4, "cosine"), 0.5, 1200, 12, 0.05, families=WITHOUT_MEDLEYS),
+    # Nine minutes of a GPU, an hour or two of many cores.
+    PoolPhase(Phase("widened", 6500, 1e-3, "cosine", 512), 0.5, 1200, 32, 0.1, 256, WITHOUT_MEDLEYS),
+    PoolPhase(Phase("medleys", 4500, 7e-4, "cosine"), 0.5, 800, 12, 0.1),
 )
 
 
@@ -69,16 +77,15 @@ def main() -> None:
     torch.set_num_threads(1)
     data, work = ws.load_dataset(wanted.dataset), WORK / "universal" / "training"
     tensors, history = begun(wanted.begin)
-    for drawn in PHASES[len(history) :]:
-        generator = generator_of(drawn, tensors)
-        pool = ArchitecturePool("training", drawn.pool)
+    for chosen in PHASES[len(history) :]:
+        generator = generator_of(chosen, tensors)
         generator.network.to(choose_device(wanted.device))
-        objective = TaskLoss(pool, drawn.architectures, drawn.blur, wanted.workers, fewest=drawn.fewest)
-        averaged, told = conduct(drawn.phase, generator, objective, data, work / drawn.phase.name)
+        objective = TaskLoss(chosen.drawn(), chosen.architectures, chosen.blur, wanted.workers, fewest=chosen.fewest)
+        averaged, told = conduct(chosen.phase, generator, objective, data, work / chosen.phase.name)
         tensors = read_tensors(averaged)[0]
-        history.append({**drawn.described(), **told})
+        history.append({**chosen.described(), **told})
     generator.network.cpu()
-    save(generator, PHASES[-1], history, data, wanted.out)
+    save(generator, history, data, wanted.out)
 
 
 def begun(name: str | None) -> tuple[Mapping[str, torch.Tensor] | None, list[dict[str, Any]]]:
@@ -95,29 +102,38 @@ def begun(name: str | None) -> tuple[Mapping[str, torch.Tensor] | None, list[dic
     return trained.generator.network.state_dict(), history
 
 
-def generator_of(drawn: Drawn, tensors: Mapping[str, torch.Tensor] | None) -> UniversalGenerator:
+def generator_of(chosen: PoolPhase, tensors: Mapping[str, torch.Tensor] | None) -> UniversalGenerator:
     """The generator of a phase, with these tensors or at its start."""
-    generator = make_universal(0, HypernetworkSizes(fixed_share=drawn.fixed_share))
+    generator = make_universal(0, HypernetworkSizes(fixed_share=chosen.fixed_share))
     if tensors is not None:
         generator.network.load_state_dict(tensors)
     return generator
 
 
-def save(
-    generator: UniversalGenerator, drawn: Drawn, history: list[dict[str, Any]], data: Dataset, folder: Path
-) -> None:
+def save(generator: UniversalGenerator, history: list[dict[str, Any]], data: Dataset, folder: Path) -> None:
     """Write the synthesizer in place of one that is there, with what was done to get it."""
-    pool = ArchitecturePool("training", drawn.pool)
-    covers = Coverage.of((pool.extent(number) for number in range(len(pool))), DatasetRequest(data.name), data)
+    covers = Coverage.of((extent for pool in pools() for extent in _extents(pool)), DatasetRequest(data.name), data)
     peaks = [entry["peak_rss_mb"] for entry in history if entry.get("peak_rss_mb")]
     provenance = {
         "command": command_line(),
-        "families": dict(pool.families),
+        "families": dict(PHASES[-1].families),
         "phases": history,
         "peak_rss_mb": max(peaks, default=None),
     }
     shutil.rmtree(folder, ignore_errors=True)
     UniversalSynthesizer(generator, covers, provenance).save(folder, compact=True)
+
+
+def pools() -> list[ArchitecturePool]:
+    """Pools that between them hold all that any phase learned from."""
+    largest: dict[tuple[tuple[str, int], ...], PoolPhase] = {}
+    for chosen in sorted(PHASES, key=lambda one: one.pool):
+        largest[tuple(chosen.families.items())] = chosen
+    return [chosen.drawn() for chosen in largest.values()]
+
+
+def _extents(pool: ArchitecturePool) -> Iterator[Extent]:
+    return (pool.extent(number) for number in range(len(pool)))
 
 
 if __name__ == "__main__":

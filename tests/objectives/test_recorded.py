@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -82,12 +84,14 @@ def on_gpu(generator: UniversalGenerator, batch: Mapping[str, Tensor]) -> dict[s
 
 
 @needs_cuda
-def test_replays_are_what_eager_code_computes(pool: ArchitecturePool, batch: dict[str, Tensor]) -> None:
+@pytest.mark.parametrize("autocast", [False, True])
+def test_replays_are_what_eager_code_computes(pool: ArchitecturePool, batch: dict[str, Tensor], autocast: bool) -> None:
     generator = make_universal(0, SIZES)
     images, labels = on_gpu(generator, batch).values()
     recorded = Recorded(pool, generator, 3, 0.5)
-    for turn in range(4):
-        jobs = [Job(number, 100 * turn + number, images, labels, blur=0.1, fewest=20) for number in range(len(pool))]
+    for turn in range(6):
+        shown = images[: 70 - 9 * (turn % 2)], labels[: 70 - 9 * (turn % 2)]
+        jobs = [Job(number, 100 * turn + number, *shown, autocast, 0.1, 20) for number in range(len(pool))]
         expected = [eager(pool, generator, job, 0.5) for job in jobs]
         loss, gradient = recorded.sums(jobs)
         torch.testing.assert_close(loss, sum(one for one, _ in expected), rtol=1e-3, atol=1e-3)
@@ -103,7 +107,9 @@ def eager(pool: ArchitecturePool, generator: UniversalGenerator, job: Job, large
     prepared, rng = pool[job.number], torch.Generator("cuda").manual_seed(job.seed)
     images, labels = job.shown(prepared, rng)
     drawn = generator.drawn(prepared.blueprint, rng, job.blur)
-    loss = F.cross_entropy(prepared(generator.written(prepared.blueprint, Drawn(*drawn)), images), labels)
+    with torch.autocast("cuda", torch.bfloat16, enabled=job.autocast):
+        logits = prepared(generator.written(prepared.blueprint, Drawn(*drawn)), images)
+    loss = F.cross_entropy(logits.float(), labels)
     return loss.detach(), clipped_gradient(loss, generator, largest)
 
 
@@ -120,7 +126,23 @@ def test_the_task_loss_on_a_gpu_draws_of_every_lane_alike(pool: ArchitecturePool
     assert losses[0] != pytest.approx(losses[2], rel=1e-3)
 
 
-def test_with_lanes_each_gives_an_equal_share(pool: ArchitecturePool) -> None:
-    drawn = TaskLoss(pool, 12)._numbers(8, torch.Generator().manual_seed(0))
-    assert [number % 8 for number in drawn] == [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3]
-    assert max(drawn) < len(pool)
+@pytest.mark.parametrize("architectures", [6, 12])
+def test_with_lanes_every_architecture_is_drawn_alike(pool: ArchitecturePool, architectures: int) -> None:
+    objective, rng, counts = TaskLoss(pool, architectures), torch.Generator().manual_seed(0), Counter[int]()
+    for _ in range(4000 // architectures):
+        drawn = objective._numbers(8, rng)
+        assert max(Counter(number % 8 for number in drawn).values()) == math.ceil(architectures / 8)
+        counts.update(drawn)
+    assert len(counts) == len(pool)
+    assert min(counts.values()) > 60  # of 100, and a standard deviation of 10
+    assert max(counts.values()) < 140
+
+
+def test_a_gradient_is_clipped_only_where_its_norm_is_finite() -> None:
+    generator = make_universal(0, SIZES)
+    first = next(generator.network.parameters())
+    for factor, wanted in ((3.0, 1.0), (0.01, 0.01 * math.sqrt(first.numel())), (3e19, math.inf)):
+        found = clipped_gradient(first.sum() * factor, generator, 1.0)
+        assert float(found.norm()) == pytest.approx(wanted, rel=1e-4)
+    assert float(found.max()) == pytest.approx(3e19)
+    assert float(clipped_gradient(first.sum(), generator, math.inf).max()) == 1.0

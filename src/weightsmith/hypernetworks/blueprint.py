@@ -75,15 +75,15 @@ class Blueprint:
     @cached_property
     def place_in_space(self) -> Tensor:
         """The number of each unit among those of its space, `[unit]`."""
-        return ranks(self.space_of)
+        return ranks(self.space_of.cpu()).to(self.space_of.device)
 
     @cached_property
     def place_of_group(self) -> Tensor:
         """The number of each group among those of its space, `[group]`."""
         groups = int(self.group_of.max()) + 1 if len(self.group_of) else 0
-        space = torch.zeros(groups, dtype=torch.long, device=self.group_of.device)
-        space[self.group_of] = self.space_of
-        return ranks(space)
+        space = torch.zeros(groups, dtype=torch.long)
+        space[self.group_of.cpu()] = self.space_of.cpu()
+        return ranks(space).to(self.space_of.device)
 
     @cached_property
     def scales(self) -> Tensor:

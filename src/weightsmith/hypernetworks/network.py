@@ -26,7 +26,7 @@ class HypernetworkSizes:
     """`noise`: numbers drawn a unit; `dim` of codes; `rank` of generated tensors; `depth` of blocks, `heads` of theirs.
 
     `context`: blocks of attention among the tensors, before units are told of them. `group_share`: of the noise, common
-    to the units of a group; `fixed_share`: of its variance, the same for all networks (see `draw`); `start_share`: of
+    to the units of a group; `fixed_share`: of its variance, the same for all networks (see `mixed`); `start_share`: of
     what is written, the start itself where there is one (see `StartedHypernetwork`). The rest adds or takes away a
     part, to see what it is for: `attention` among all units; `standardised` codes of units, over the units of a layer;
     `modulated` tensors, each of which reads codes in its way.

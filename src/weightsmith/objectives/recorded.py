@@ -6,8 +6,8 @@ is launched whole, and several side by side.
 
 from __future__ import annotations
 
-import contextlib
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -20,15 +20,19 @@ from weightsmith.hypernetworks.network import Drawn
 from weightsmith.hypernetworks.pool import ArchitecturePool, ChosenPool, Prepared
 from weightsmith.objectives.job import Job
 
-LANES = 8
+LANES = 16
 
 
 def clipped_gradient(loss: Tensor, generator: Any, largest: float) -> Tensor:
-    """How a loss changes with the parameters of a generator, as one vector of a norm of at most `largest`."""
+    """How a loss changes with the parameters of a generator, as one vector of a norm of at most `largest`.
+
+    One whose norm is not finite is left as it is, for the loop to see.
+    """
     parameters = list(generator.network.parameters())
     found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
     gradient = torch.cat([part.flatten() for part in found])
-    return gradient * (largest / gradient.norm()).clamp(max=1)
+    norm = gradient.norm()
+    return gradient * torch.where(norm.isfinite(), (largest / norm).clamp(max=1), 1.0)
 
 
 class Inputs:
@@ -51,33 +55,41 @@ class Recording:
     graph is recorded. What cannot be recorded is computed anew each time.
     """
 
-    def __init__(self, inputs: Inputs, compute: Callable[[], None]) -> None:
-        self.inputs, self._compute = inputs, compute
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._computed = self.refused = False
+        self._computed = False
 
-    def run(self, memory: Any) -> None:
-        """Compute it; `memory` is that of a lane, in which it is recorded."""
-        if self._computed and self._graph is None and not self.refused:
-            self._record(memory)
+    def run(self, compute: Callable[[], None], memory: Any) -> None:
+        """Do what `compute` does; `memory` is that in which it is recorded, or `None` where it is not to be.
+
+        Raises `RuntimeError` where it cannot be recorded.
+        """
+        if self._computed and self._graph is None and memory is not None:
+            self._graph = _recorded(compute, memory)
         if self._graph is not None:
             self._graph.replay()
         else:
-            self._compute()
+            compute()
             self._computed = True
 
-    def _record(self, memory: Any) -> None:
-        graph = torch.cuda.CUDAGraph()
+
+def _recorded(compute: Callable[[], None], memory: Any) -> torch.cuda.CUDAGraph:
+    graph = torch.cuda.CUDAGraph()
+    try:
         graph.capture_begin(pool=memory)
         try:
-            self._compute()
-        except RuntimeError:
-            self.refused = True
-            with contextlib.suppress(RuntimeError):  # the recording is broken, and says so
-                graph.capture_end()
-            return
-        graph.capture_end()
-        self._graph = graph
+            compute()
+        finally:
+            graph.capture_end()
+    except RuntimeError:
+        _BROKEN.append(graph)
+        raise
+    return graph
+
+
+# Graphs that could not be recorded. The allocator goes on to ask them which memory is theirs.
+_BROKEN: list[torch.cuda.CUDAGraph] = []
 
 
 class Lane:
@@ -87,40 +99,42 @@ class Lane:
     """
 
     def __init__(self, generator: Any, largest: float) -> None:
-        device, size = generator.network.device, sum(p.numel() for p in generator.network.parameters())
-        self.stream = torch.cuda.Stream(device)
-        self.total = torch.zeros(size + 1, device=device)
+        self._device, size = generator.network.device, sum(p.numel() for p in generator.network.parameters())
+        self.stream = torch.cuda.Stream(self._device)
+        self.total = torch.zeros(size + 1, device=self._device)
+        self.refused = 0
         self._generator, self._largest = _alias(generator), largest
-        self._memory = torch.cuda.graph_pool_handle()
-        self._rng = torch.Generator(device)
-        self._recordings: dict[tuple[int, bool], Recording] = {}
+        self._memory: Any = torch.cuda.graph_pool_handle()
+        self._rng = torch.Generator(self._device)
+        self._recordings: dict[tuple[int, int, bool], Recording] = {}
 
     def run(self, job: Job, prepared: Prepared) -> None:
         """Add what a job comes to to the total."""
         self._rng.manual_seed(job.seed)
-        images, labels = job.shown(prepared, self._rng)
+        images, labels = (value.to(self._device) for value in job.shown(prepared, self._rng))
         drawn = self._generator.drawn(prepared.blueprint, self._rng, job.blur)
-        key = job.number, job.autocast
+        key = job.number, len(labels), job.autocast
         if key in self._recordings:
             self._recordings[key].inputs.fill(drawn, images, labels)
         else:
-            inputs = Inputs(drawn, images, labels)
-            self._recordings[key] = Recording(inputs, partial(self._add, prepared, inputs, job.autocast))
-        refused = self._recordings[key].refused
-        self._recordings[key].run(self._memory)
-        if self._recordings[key].refused and not refused:
-            self._memory = torch.cuda.graph_pool_handle()  # the other cannot be recorded to any more
-
-    @property
-    def refused(self) -> int:
-        return sum(recording.refused for recording in self._recordings.values())
+            self._recordings[key] = Recording(Inputs(drawn, images, labels))
+        compute = partial(self._add, prepared, self._recordings[key].inputs, job.autocast)
+        try:
+            self._recordings[key].run(compute, self._memory)
+        except RuntimeError as error:
+            if self._memory is None:
+                raise
+            self._memory, self.refused = None, self.refused + 1  # nothing more can be recorded in it
+            warnings.warn(f"{prepared.architecture.name} cannot be recorded ({error})", RuntimeWarning, stacklevel=2)
+            self._recordings[key].run(compute, None)
 
     def _add(self, prepared: Prepared, inputs: Inputs, autocast: bool) -> None:
         # Without its cache, from which a recording would take weights as they were.
         with torch.autocast("cuda", torch.bfloat16, enabled=autocast, cache_enabled=False):
             weights = self._generator.written(prepared.blueprint, inputs.drawn)
             loss = F.cross_entropy(prepared(weights, inputs.images).float(), inputs.labels)
-        self.total[1:] += clipped_gradient(loss, self._generator, self._largest)
+        gradient = clipped_gradient(loss, self._generator, self._largest)
+        self.total[1:] += gradient
         self.total[0] += loss.detach()
 
 
@@ -131,7 +145,7 @@ class Recorded:
     """
 
     def __init__(self, pool: ArchitecturePool | ChosenPool, generator: Any, lanes: int, largest: float) -> None:
-        self._pool, self._places = pool, _places(generator)
+        self._pool, self._places, self._device = pool, _places(generator), generator.network.device
         self._lanes = [Lane(generator, largest) for _ in range(lanes)]
 
     def stale(self, generator: Any) -> bool:
@@ -140,22 +154,24 @@ class Recorded:
 
     @property
     def refused(self) -> int:
-        """How many architectures could not be recorded."""
+        """How many lanes have met an architecture that cannot be recorded, and record no more."""
         return sum(lane.refused for lane in self._lanes)
 
     def sums(self, jobs: Sequence[Job]) -> tuple[Tensor, Tensor]:
         """The sum of losses, and the sum of gradients `[parameter]`, each clipped."""
-        current = torch.cuda.current_stream()
+        current = torch.cuda.current_stream(self._device)
         for lane in self._lanes:
             lane.stream.wait_stream(current)
             with torch.cuda.stream(lane.stream):
                 lane.total.zero_()
-        for job in jobs:
-            lane = self._lanes[job.number % len(self._lanes)]
-            with torch.cuda.stream(lane.stream):
-                lane.run(job, self._pool[job.number])
-        for lane in self._lanes:
-            current.wait_stream(lane.stream)
+        try:
+            for job in jobs:
+                lane = self._lanes[job.number % len(self._lanes)]
+                with torch.cuda.stream(lane.stream):
+                    lane.run(job, self._pool[job.number])
+        finally:
+            for lane in self._lanes:
+                current.wait_stream(lane.stream)
         total = torch.stack([lane.total for lane in self._lanes]).sum(0)
         return total[0], total[1:]
 

@@ -84,10 +84,11 @@ class TaskLoss:
         self._recorded = None
 
     def _numbers(self, lanes: int, rng: torch.Generator) -> list[int]:
-        """Which of the pool are drawn; with lanes, an equal share of those of each."""
+        """Which of the pool are drawn; with lanes, of those of one after another, from any lane on."""
         if lanes <= 1:
             return torch.randint(len(self.pool), (self.architectures,), generator=rng).tolist()
-        each = [range(number % lanes, len(self.pool), lanes) for number in range(self.architectures)]
+        first = int(torch.randint(lanes, (), generator=rng))
+        each = [range((first + turn) % lanes, len(self.pool), lanes) for turn in range(self.architectures)]
         return [own[int(torch.randint(len(own), (), generator=rng))] for own in each]
 
     def _lanes(self, generator: Any) -> int:

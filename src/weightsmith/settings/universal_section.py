@@ -59,6 +59,9 @@ class UniversalSettings(Settings):
     )
     pool: Count = Field(default=800, description="Architectures to learn from; each is traced once.")
     architectures: Count = Field(default=6, description="Architectures in an update.")
+    images: Count = Field(
+        default=64, description="Images that a costly architecture sees in an update; cheap ones see up to all."
+    )
     blur: Annotated[Number, Field(ge=0, le=1)] = Field(
         default=0.0, description="How unsure of an architecture's sizes and surroundings it is left while it learns."
     )

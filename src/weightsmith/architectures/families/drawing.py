@@ -11,7 +11,8 @@ In medleys every layer has operations of its own, so that what training keeps ap
 layer (nor, where it is of a whole network, in one network).
 
 Every family counts the same where it is measured; the auxiliary ones are only trained on, beside others.
-Whoever trains on other `families` than `TRAINED` has the same splits of those, and the rest as held-out families.
+Whoever trains on other `families` than `TRAINED` has the same splits of those, and the rest of those that are measured
+as held-out families.
 """
 
 from __future__ import annotations
@@ -29,12 +30,8 @@ SPLITS: tuple[Split, ...] = ("training", "unseen_size", "beyond", "unseen_combin
 # How often each is drawn in training.
 TRAINED = {"mlp": 2, "cnn": 4, "residual": 4, "vit": 8, "axial": 1, "hybrid": 5, "tokens": 3, "medley": 10}
 HELD_OUT = {"separable": 1, "mixer": 1}
-AUXILIARY = (
-    "axial",
-    "hybrid",
-    "tokens",
-    "medley",
-)  # families of our own, trained on so that operations are met in more company
+# Families of our own, trained on so that operations are met in more company.
+AUXILIARY = ("axial", "hybrid", "tokens", "medley")
 SMALLEST = 4  # height and width of images: two halvings
 
 # Never together in training; each value by itself is.
@@ -129,7 +126,7 @@ def _measured(split: Split, families: Mapping[str, int]) -> dict[str, int]:
 
 
 def _held_out(families: Mapping[str, int]) -> dict[str, int]:
-    return {name: HELD_OUT.get(name, 1) for name in FAMILIES if name not in families}
+    return {name: HELD_OUT.get(name, 1) for name in FAMILIES if name not in (*families, *AUXILIARY)}
 
 
 def _known(families: Mapping[str, int]) -> dict[str, int]:

@@ -8,11 +8,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from weightsmith.architectures.families.parts import ACTIVATIONS, GlobalAverage, norm2d
+from weightsmith.architectures.families.parts import ACTIVATIONS, GlobalAverage, halving, norm2d
 from weightsmith.architectures.mlp import NORMS
+from weightsmith.errors import BadInput
 from weightsmith.settings.architecture_options import MEDLEY_GROUPS
-
-POOLS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 
 
 class MedleyLayer(nn.Module):
@@ -51,19 +50,23 @@ def build(
     """
     layers: list[nn.Module] = []
     inputs, grid = input_shape[0], (input_shape[1], input_shape[2])
-    for kind, width, norm, activation, halving in zip(kinds, widths, norms, activations, halvings, strict=True):
+    for kind, width, norm, activation, halves in zip(kinds, widths, norms, activations, halvings, strict=True):
         kernel = {"large": 5, "pointwise": 1}.get(kind, 3)
         groups = {"grouped": MEDLEY_GROUPS, "depthwise": inputs}.get(kind, 1)
-        strided = halving == "stride"
+        strided = halves == "stride"
         convolution = nn.Conv2d(inputs, width, kernel, 2 if strided else 1, kernel // 2, groups=groups)
         added = adds and inputs == width and not strided
         layers.append(MedleyLayer(convolution, norm2d(norm, width), activation, added))
-        if halving in POOLS:
-            layers.append(POOLS[halving](2))
-        if halving != "none":
+        if halves in ("max", "average"):
+            layers.append(halving(halves, width))
+        if halves != "none":
             grid = ((grid[0] + strided) // 2, (grid[1] + strided) // 2)
         inputs = width
     features = inputs if head_kind == "average" else inputs * math.prod(grid)
+    if not features:
+        raise BadInput(
+            f"halvings {list(halvings)} leave nothing of {input_shape[1]} x {input_shape[2]}", "halve less often"
+        )
     layers.append(GlobalAverage() if head_kind == "average" else nn.Flatten())
     for (before, after), norm, activation in zip(
         pairwise([features, *dense]), dense_norms, dense_activations, strict=True

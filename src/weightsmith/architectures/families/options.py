@@ -83,6 +83,7 @@ _LOOKING_AROUND: tuple[dict[str, Any], ...] = (
 
 def _vit(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     around = dict(rng.choice(_LOOKING_AROUND))
+    # With a class token in training alone: the other splits stand as they were drawn at first.
     latent = around["heads"] and (around["pool"] != "token" or sizes.split == "training")
     if latent and rng.random() < 0.6:
         around |= {"latents": sizes.width(rng, 16, 96, 8), "positions": rng.random() < 0.5}
@@ -160,7 +161,7 @@ def _medley(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
 
 
 def _convolved(rng: random.Random, sizes: Sizes, depth: int, head: str) -> dict[str, Any]:
-    adds, halved = rng.random() < 0.4, rng.sample(range(min(depth, 3)), min(depth, 2))
+    adds, halved = rng.random() < 0.4 and depth > 0, rng.sample(range(min(depth, 3)), min(depth, 2))
     kinds = _kinds(rng, depth, head)
     widths: list[int] = []
     norms: list[str] = []

@@ -25,7 +25,7 @@ class Shared(Objective, Protocol):
 
 
 def _task(pool: ArchitecturePool, settings: UniversalSettings) -> Shared:
-    return TaskLoss(pool, settings.architectures, settings.blur, settings.workers)
+    return TaskLoss(pool, settings.architectures, settings.blur, settings.workers, fewest=settings.images)
 
 
 OBJECTIVES: Mapping[str, Callable[[ArchitecturePool, UniversalSettings], Shared]] = {"task": _task}
