@@ -1,12 +1,14 @@
 """Train a synthesizer that begins at given weights, for the 421,642-parameter CNN, and save it.
 
 `--out FOLDER` holds all of it: run again, the same command goes on where it stopped. The synthesizer comes to lie in
-`FOLDER/synthesizer`. Nothing is selected: networks written from other inits are watched on validation images.
+`FOLDER/synthesizer`, and with `--compact` in bfloat16 where that says, as the one that comes with the package. Nothing
+is selected: networks written from other inits are watched on validation images.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import sys
 from collections.abc import Mapping
@@ -83,6 +85,7 @@ def train(wanted: Wanted, form: Architecture, data: Dataset, request: DatasetReq
     generator.network.cpu()
     provenance = {
         "command": command_line(),
+        **before(wanted.begin),
         "trained on": f"fresh initialisations of {form.name}",
         **{key: value for key, value in asdict(wanted).items() if value is not None},
         "updates": phase.updates,
@@ -117,6 +120,16 @@ def _trained(name: str) -> tuple[HypernetworkSizes, Mapping[str, torch.Tensor]]:
         return HypernetworkSizes(), read_tensors(Path(name))[0]
     network = UniversalSynthesizer.load(name).generator.network
     return network.sizes, network.state_dict()
+
+
+def before(name: str | None) -> dict[str, Any]:
+    """The command that trained what is gone on from, where that begins at given weights, too."""
+    if name is None or Path(name).is_file():
+        return {}
+    trained = UniversalSynthesizer.load(name)
+    if not isinstance(trained.generator, StartedGenerator):
+        return {}
+    return {"before": trained.provenance.get("command")}
 
 
 def objective_of(wanted: Wanted, pool: ChosenPool) -> Shared:
@@ -175,6 +188,7 @@ def watching(form: Architecture, validation: Split) -> Monitor:
 def options() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(prog="python -m benchmarks.universal_start_training", description=__doc__)
     found.add_argument("--out", type=Path, required=True, help="the folder of this training")
+    found.add_argument("--compact", metavar="FOLDER", type=Path, help="write it there, too, in bfloat16")
     found.add_argument("--begin", metavar="SYNTHESIZER", help="a trained one to go on from, or averaged.safetensors")
     length = found.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=float, help="as many updates as fit")
@@ -193,11 +207,15 @@ def options() -> argparse.ArgumentParser:
 def main() -> None:
     given = vars(options().parse_args())
     torch.set_num_threads(1)
-    out, request = given.pop("out"), DatasetRequest(given.pop("dataset"))
+    out, compact, request = given.pop("out"), given.pop("compact"), DatasetRequest(given.pop("dataset"))
     try:
         data = ws.load_dataset(request.name)
         form = Architecture("target_cnn", data.input_shape, data.classes)
-        print(train(Wanted(**given), form, data, request, out))
+        folder = train(Wanted(**given), form, data, request, out)
+        if compact is not None:
+            shutil.rmtree(compact, ignore_errors=True)
+            UniversalSynthesizer.load(folder).save(compact, compact=True)
+        print(folder)
     except WeightsmithError as error:
         print(f"{error.message}; {error.remedy}", file=sys.stderr)
         sys.exit(error.exit_status)

@@ -26,6 +26,7 @@ from benchmarks.universal.kept import Kept, Row, Share
 from weightsmith.datasets import Dataset, load_dataset
 from weightsmith.environment import describe_environment
 from weightsmith.errors import BadInput, WeightsmithError
+from weightsmith.pretrained import FROM_START, synthesizer_folder
 
 # In this order: the zoo of nearest_zoo is trained by trained, and start compares with the networks of inits.
 BASELINES = ("random_init", "ridge_head", "trained", "nearest_zoo", "others")
@@ -52,7 +53,7 @@ class Measuring:
 
     @cached_property
     def start_source(self) -> Source:
-        return load_source("start", self.wanted.start) if self.wanted.start else self.source
+        return load_source("start", self.wanted.start or synthesizer_folder(FROM_START[0]))
 
     def marks(self, part: str) -> str:
         """Which weights a part measures; empty for a part that measures none."""
@@ -103,7 +104,7 @@ class Measuring:
 def options() -> argparse.ArgumentParser:
     found = parser("universal", __doc__ or "")
     found.add_argument("--synthesizer", type=Path, help="a folder, or a bare state; without it, the shipped one")
-    found.add_argument("--start", type=Path, help="the start-conditioned synthesizer, where it is another")
+    found.add_argument("--start", type=Path, help="the start-conditioned one; without it, the shipped one")
     found.add_argument("--others", nargs="*", default=[], metavar="NAME=FOLDER", help="more generators, for comparison")
     found.add_argument(
         "--parts", nargs="*", choices=[*PARTS, "baselines"], help="do these (anew from what is kept); without it, all"

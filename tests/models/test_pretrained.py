@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import weightsmith as ws
+from weightsmith.architectures import Architecture
 from weightsmith.datasets import mnist_is_available
 from weightsmith.errors import BadInput
 from weightsmith.layout import Layout
-from weightsmith.pretrained import OF_ONE_ARCHITECTURE, UNIVERSAL, synthesizer_folder
+from weightsmith.pretrained import FROM_START, SAMPLED, UNIVERSAL, synthesizer_folder
 
 
-@pytest.mark.parametrize("name", OF_ONE_ARCHITECTURE)
+@pytest.mark.parametrize("name", SAMPLED)
 def test_each_is_small_and_says_what_it_was_made_from(name: str) -> None:
     folder = synthesizer_folder(name)
     assert sum(path.stat().st_size for path in folder.iterdir()) < 6e6
@@ -38,6 +39,23 @@ def test_each_universal_one_is_small_and_says_how_it_was_trained(name: str) -> N
     folder = synthesizer_folder(name)
     assert sum(path.stat().st_size for path in folder.iterdir()) < 6e6
     assert {"command", "phases", "peak_rss_mb"} <= set(ws.UniversalSynthesizer.load(folder).provenance)
+
+
+@pytest.mark.parametrize("name", FROM_START)
+def test_each_that_begins_at_given_weights_is_small_and_says_how_it_was_trained(name: str) -> None:
+    folder = synthesizer_folder(name)
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 6e6
+    assert {"command", "trained on", "updates"} <= set(ws.UniversalSynthesizer.load(folder).provenance)
+
+
+@pytest.mark.skipif(not mnist_is_available(), reason="MNIST cannot be had here")
+def test_one_pass_from_an_initialisation_of_the_cnn_works_and_depends_on_it() -> None:
+    data, cnn = ws.load_dataset("mnist"), Architecture("target_cnn", (1, 28, 28), 10)
+    first, second = ws.synthesize(cnn.build(0), n=2, seed=5, synthesizer="mnist-cnn-start")
+    found = ws.evaluate(cnn.build(0), Layout.of(cnn.build(0)).flatten([first, second]), data.test.head(2000))
+    assert min(one.accuracy for one in found) > 0.97
+    kernels = [state["conv2.weight"].flatten() for state in (first, second)]
+    assert float(F.cosine_similarity(*kernels, dim=0)) < 0.5
 
 
 class Unseen(nn.Module):

@@ -13,7 +13,7 @@ from weightsmith.cli.app import app
 from weightsmith.cli.documents import print_document
 from weightsmith.cli.runs import Json, finish
 from weightsmith.errors import BadInput, LayoutMismatch
-from weightsmith.pretrained import OF_ONE_ARCHITECTURE, PRETRAINED, synthesizer_folder
+from weightsmith.pretrained import PRETRAINED, SAMPLED, synthesizer_folder
 
 if TYPE_CHECKING:
     from weightsmith.datasets import Dataset
@@ -47,7 +47,7 @@ GivenNetwork = Annotated[
 @app.command(short_help="Generate networks with a synthesizer.")
 def sample(
     synthesizer: Annotated[
-        str, typer.Argument(help=f"Folder of a synthesizer, or one that comes along: {', '.join(OF_ONE_ARCHITECTURE)}.")
+        str, typer.Argument(help=f"Folder of a synthesizer, or one that comes along: {', '.join(SAMPLED)}.")
     ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the weights, new or empty; samples without it.")

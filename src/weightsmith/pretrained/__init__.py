@@ -11,10 +11,13 @@ from weightsmith.settings.registry import nearest
 PRETRAINED: dict[str, str] = {
     "mnist-mlp": "784-32-32-10 perceptrons for MNIST",  # made by `benchmarks.pretrained`
     "mnist-universal": "any architecture for MNIST",  # made by `benchmarks.universal_training`
+    # Made by `benchmarks.universal_start_training`.
+    "mnist-cnn-start": "the 421,642-parameter CNN for MNIST from any initialisation of it",
 }
-# Data set -> the one of them that writes weights of any architecture for it; the others are of one architecture.
+# Data set -> the one of them that writes weights of any architecture for it.
 UNIVERSAL: dict[str, str] = {"mnist": "mnist-universal"}
-OF_ONE_ARCHITECTURE = tuple(name for name in PRETRAINED if name not in UNIVERSAL.values())
+FROM_START = ("mnist-cnn-start",)
+SAMPLED = tuple(name for name in PRETRAINED if name not in (*UNIVERSAL.values(), *FROM_START))
 
 
 def synthesizer_folder(name: str | Path) -> Path:

@@ -186,13 +186,17 @@ def _convolved(rng: random.Random, sizes: Sizes, depth: int, head: str) -> dict[
 
 
 def _kinds(rng: random.Random, depth: int, head: str) -> list[str]:
-    """Of convolutions in a row, at least two of which see far where their average is all that is read."""
+    """Of convolutions in a row, at least two of which see far where their average is all that is read.
+
+    Filters a channel are met most with such heads, in front of which separable networks have little else that sees.
+    """
     kinds: list[str] = []
     while len(kinds) < depth or (head == "average" and sum(kind in ("convolution", "grouped") for kind in kinds) < 2):
         kinds = kinds if len(kinds) < depth else []
         weights = {"convolution": 4, "large": 0 if head == "average" else 2}
         if kinds:
-            weights |= {"grouped": 2, "depthwise": 2, "pointwise": 0 if kinds[-1] == "depthwise" else 2}
+            filters = 4 if head == "average" else 2
+            weights |= {"grouped": 2, "depthwise": filters, "pointwise": 0 if kinds[-1] == "depthwise" else 2}
         kinds += rng.choices(list(weights), list(weights.values()))
     return kinds
 
