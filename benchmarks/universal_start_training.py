@@ -43,7 +43,9 @@ PLAN, SYNTHESIZER = "plan.json", "synthesizer"
 
 @dataclass(frozen=True)
 class Wanted:
-    """How a training goes: `draws` of fresh inits an update; `shift` and `shifted` as in `Shifted`, 0 for none.
+    """How a training goes: `draws` of fresh inits an update, for each of which so many `images` at least.
+
+    `shift` and `shifted` are as in `Shifted`, 0 for none.
 
     `minutes`: in place of `updates`, as many as fit, by how long an update takes when it begins.
     """
@@ -53,6 +55,7 @@ class Wanted:
     minutes: float | None = None
     rate: float = RATE
     draws: int = 4
+    images: int = 64
     shift: int = 0
     shifted: float = 0.5
     workers: int = 2
@@ -61,7 +64,7 @@ class Wanted:
     epoch: int = 100
 
     def __post_init__(self) -> None:
-        counts = {name: getattr(self, name) for name in ("updates", "minutes", "draws", "workers", "rate")}
+        counts = {name: getattr(self, name) for name in ("updates", "minutes", "draws", "images", "workers", "rate")}
         for name, value in counts.items():
             if value is not None and value <= 0:
                 raise BadInput(f"{name}={value} is too small", "use more than 0")
@@ -134,7 +137,8 @@ def before(name: str | None) -> dict[str, Any]:
 
 def objective_of(wanted: Wanted, pool: ChosenPool) -> Shared:
     """The task loss of networks written from fresh inits, of images that may be shifted."""
-    task = TaskLoss(pool, wanted.draws, workers=wanted.workers if choose_device(wanted.device).type == "cpu" else 1)
+    workers = wanted.workers if choose_device(wanted.device).type == "cpu" else 1
+    task = TaskLoss(pool, wanted.draws, workers=workers, fewest=wanted.images)
     return Shifted(task, wanted.shift, wanted.shifted) if wanted.shift else task
 
 
@@ -196,6 +200,7 @@ def options() -> argparse.ArgumentParser:
     found.add_argument("--start-share", type=float, default=0.5, help="of what is written, the start itself")
     found.add_argument("--rate", type=float, default=RATE, help="peak learning rate of Muon")
     found.add_argument("--draws", type=int, default=4, help="fresh initialisations an update")
+    found.add_argument("--images", type=int, default=64, help="that each of their networks sees, at least")
     found.add_argument("--shift", type=int, default=0, help="images are moved by up to so many pixels")
     found.add_argument("--shifted", type=float, default=0.5, help="the share of the images that is moved")
     found.add_argument("--workers", type=int, default=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,11 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from weightsmith.architectures import Architecture
 from weightsmith.architectures.families import SPLITS
-from weightsmith.generators.universal import UniversalGenerator, make_universal
+from weightsmith.generators.universal import UniversalGenerator, make_started, make_universal
 from weightsmith.hypernetworks import HypernetworkSizes
 from weightsmith.hypernetworks.network import Drawn
-from weightsmith.hypernetworks.pool import ArchitecturePool
+from weightsmith.hypernetworks.pool import ArchitecturePool, ChosenPool
 from weightsmith.objectives.job import Job
 from weightsmith.objectives.recorded import Recorded, _alias, clipped_gradient
 from weightsmith.objectives.task import TaskLoss
@@ -62,6 +64,24 @@ def test_nothing_waits_once_an_architecture_has_been_computed(pool: Architecture
             losses.append(F.cross_entropy(prepared(weights, batch["images"]), batch["labels"]))
             clipped_gradient(losses[1], generator, 1.0)
         assert torch.equal(*losses)
+
+
+def test_nothing_waits_while_a_network_is_written_from_a_start(batch: dict[str, Tensor]) -> None:
+    options = {"channels": [8, 9], "blocks": [1, 1], "norm": "batch", "head_kind": "flatten"}
+    forms = (
+        Architecture("target_cnn", (1, 8, 8), 3, {"channels1": 4, "channels2": 5, "hidden": 6}),
+        Architecture("residual", (1, 8, 8), 3, options),
+        Architecture("vit", (1, 8, 8), 3, {"patch": 4, "dim": 12, "heads": 2, "pool": "token"}),
+    )
+    generator, few = make_started(0, replace(SIZES, start_share=0.5)), ChosenPool(forms)
+    for number in range(len(few)):
+        prepared = few[number]
+        blueprint, start = prepared.blueprint, prepared.start(number)
+        first = generator.from_start(blueprint, start, torch.Generator())
+        with Waits():
+            weights = generator.from_start(blueprint, start, torch.Generator())
+            clipped_gradient(F.cross_entropy(prepared(weights, batch["images"]), batch["labels"]), generator, 1.0)
+        assert all(torch.equal(first[name], weights[name]) for name in weights)
 
 
 def test_an_alias_has_the_same_tensors_and_gradients_of_its_own(pool: ArchitecturePool) -> None:
@@ -111,6 +131,25 @@ def eager(pool: ArchitecturePool, generator: UniversalGenerator, job: Job, large
         logits = prepared(generator.written(prepared.blueprint, Drawn(*drawn)), images)
     loss = F.cross_entropy(logits.float(), labels)
     return loss.detach(), clipped_gradient(loss, generator, largest)
+
+
+@needs_cuda
+def test_networks_that_begin_at_given_weights_are_recorded_too(batch: dict[str, Tensor]) -> None:
+    form = Architecture("target_cnn", (1, 8, 8), 3, {"channels1": 4, "channels2": 5, "hidden": 6})
+    generator, few = make_started(0, replace(SIZES, start_share=0.5)), ChosenPool((form,))
+    images, labels = on_gpu(generator, batch).values()
+    recorded = Recorded(few, generator, 2, math.inf)
+    for turn in range(4):
+        jobs = [Job(0, 10 * turn + number, images, labels, fewest=70) for number in range(5)]
+        loss, gradient = recorded.sums(jobs)
+        expected = torch.zeros((), device="cuda")
+        for job in jobs:
+            weights = generator.from_start(few[0].blueprint, few[0].start(job.seed), torch.Generator())
+            expected = expected + F.cross_entropy(few[0](weights, images), labels)
+        wanted = clipped_gradient(expected, generator, math.inf)
+        torch.testing.assert_close(loss, expected.detach(), rtol=1e-3, atol=1e-3)
+        assert float((gradient - wanted).norm()) < 0.02 * float(wanted.norm())
+    assert recorded.refused == 0
 
 
 @needs_cuda

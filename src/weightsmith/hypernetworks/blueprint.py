@@ -19,11 +19,13 @@ from weightsmith.hypernetworks.plans import (
     AxisPlan,
     Grid,
     GridAxes,
+    Hearing,
     Key,
     Mention,
     Reading,
     TensorPlan,
     Vectors,
+    Words,
     ranks,
 )
 
@@ -132,9 +134,50 @@ class Blueprint:
                 each = math.prod(plan.shape) / (plan.blocks * plan.axes[i].size)
                 entries = each * torch.bincount(index[inside], minlength=self.units).float()
                 others = frozenset().union(*spaces[:place], *spaces[place + 1 :])
-                mask = None if bool(inside.all()) else inside
+                mask = None if bool(inside.all()) else inside.nonzero()[:, 0]
                 found.append(Mention((number, i, j), mask, index[inside], entries, spaces[place], others))
         return tuple(found)
+
+    @cached_property
+    def members(self) -> tuple[Tensor, ...]:
+        """The units of each space."""
+        return tuple((self.space_of == space).nonzero()[:, 0] for space in range(self.spaces))
+
+    @cached_property
+    def group_counts(self) -> Tensor:
+        """How many units there are in each group, int64 `[group]`."""
+        return torch.bincount(self.group_of)
+
+    @cached_property
+    def heard_in_order(self) -> tuple[Hearing, ...]:
+        """What is heard of the units of each space, while those of the spaces before it are known."""
+        return tuple(
+            self._hearing([one for one in self.mentions if space in one.spaces], frozenset(range(space)))
+            for space in range(self.spaces)
+        )
+
+    @cached_property
+    def heard(self) -> Hearing:
+        """What is heard of all units, while all are known."""
+        return self._hearing(self.mentions, frozenset(range(self.spaces)))
+
+    def _hearing(self, mentions: Sequence[Mention], known: frozenset[int]) -> Hearing:
+        """A word weighs as the fourth root of how many entries it sums over; while those are not known, as one."""
+        device = self.space_of.device
+        met = torch.stack([one.entries for one in mentions] or [torch.zeros(0, self.units).to(device)])  # (M, U)
+        settled = torch.tensor([one.others <= known for one in mentions], dtype=torch.bool).to(device)
+        weights = torch.where(settled[:, None], met**0.25, (met > 0).float())
+        tensors = torch.tensor([one.key[0] for one in mentions], dtype=torch.long).to(device)
+        sides = tuple(self._words(mentions, side, tensors) for side in range(SIDES))
+        return Hearing(tensors, weights, met.clamp_min(1).rsqrt(), sides)
+
+    def _words(self, mentions: Sequence[Mention], side: int, tensors: Tensor) -> Words:
+        chosen = [number for number, one in enumerate(mentions) if min(one.key[1], 1) == side]
+        none = torch.zeros(0, dtype=torch.long).to(tensors.device)
+        units = torch.cat([none, *(mentions[number].units for number in chosen)])
+        lengths = torch.tensor([len(mentions[number].units) for number in chosen], dtype=torch.long)
+        of = torch.tensor(chosen, dtype=torch.long).repeat_interleave(lengths).to(tensors.device)
+        return Words(tuple(mentions[number] for number in chosen), units, tensors[of], of * self.units + units)
 
     def _reading(self, side: int) -> Reading:
         entries = [

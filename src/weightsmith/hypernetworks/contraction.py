@@ -12,7 +12,7 @@ from torch import Tensor
 
 from weightsmith.hypernetworks.blueprint import Blueprint
 from weightsmith.hypernetworks.network import Pairs
-from weightsmith.hypernetworks.plans import SIDES, Key, Mention
+from weightsmith.hypernetworks.plans import SIDES, Hearing, Key, Mention
 
 
 class Contraction:
@@ -39,17 +39,16 @@ class Contraction:
 
     def space(self, space: int, codes: Float[Tensor, "unit dim"]) -> Float[Tensor, "unit dim"]:
         """What is said of the units of one space, given the `codes` of the spaces before it; others count alike."""
-        known = frozenset(range(space))
-        mentions = [mention for mention in self._blueprint.mentions if space in mention.spaces]
+        hearing = self._blueprint.heard_in_order[space]
         rows: dict[Key, Tensor] = {}
-        for mention in mentions:
-            self._read(rows, mention.key[0], codes, space)
-        return self._said(mentions, rows, [mention.others <= known for mention in mentions])
+        for words in hearing.sides:
+            for mention in words.mentions:
+                self._read(rows, mention.key[0], codes, space)
+        return self._said(hearing, rows)
 
     def everywhere(self, codes: Float[Tensor, "unit dim"]) -> Float[Tensor, "unit dim"]:
         """What is said of all units, given the `codes` of all."""
-        mentions = self._blueprint.mentions
-        return self._said(mentions, self._all_rows(codes), [True] * len(mentions))
+        return self._said(self._blueprint.heard, self._all_rows(codes))
 
     def tensors(self, codes: Float[Tensor, "unit dim"]) -> Float[Tensor, "tensor rank"]:
         """Every tensor contracted with the factors of all its axes, brought to a variance of one."""
@@ -61,31 +60,17 @@ class Contraction:
             found.append(whole.sum((0, 1))[None] / math.sqrt(max(value.numel(), 1)))
         return torch.cat(found) * self._ranks
 
-    def _said(self, mentions: Sequence[Mention], rows: dict[Key, Tensor], settled: Sequence[bool]) -> Tensor:
-        """The words of these mentions, each brought to a variance of one and weighed.
-
-        A word weighs as the fourth root of how many entries it sums over; one that sums over units which are not known
-        yet, as one entry.
-        """
-        count, dim = self._blueprint.units, self._modulation.shape[2]
-        total = self._loudness.new_zeros(count, dim)
-        if not mentions:
-            return total
-        device = total.device
-        numbers = torch.tensor([mention.key[0] for mention in mentions]).to(device)
-        met = torch.stack([mention.entries for mention in mentions])  # (M, U)
-        weights = torch.where(torch.tensor(settled).to(device)[:, None], met**0.25, (met > 0).float())
-        weights = weights * self._loudness[numbers][:, None]
-        scales = weights * met.clamp_min(1).rsqrt()
-        for side in range(SIDES):
-            chosen = [i for i, mention in enumerate(mentions) if min(mention.key[1], 1) == side]
-            if chosen:
-                words = torch.cat([self._word(mentions[i], rows) for i in chosen])
-                at = torch.cat([mentions[i].units for i in chosen])
-                lengths = torch.tensor([len(mentions[i].units) for i in chosen])
-                of = torch.tensor(chosen).repeat_interleave(lengths).to(device)
-                words = (words @ self._pairs.sides[side].T) * self._modulation[numbers[of], side]
-                total = total.index_add(0, at, words.float() * scales[of, at][:, None])
+    def _said(self, hearing: Hearing, rows: dict[Key, Tensor]) -> Tensor:
+        """The words of these mentions, each brought to a variance of one and weighed."""
+        total = self._loudness.new_zeros(self._blueprint.units, self._modulation.shape[2])
+        weights = hearing.weights * self._loudness.index_select(0, hearing.tensors)[:, None]
+        scales = (weights * hearing.spreads).flatten()
+        for side, heard in enumerate(hearing.sides):
+            if heard.mentions:
+                words = torch.cat([self._word(mention, rows) for mention in heard.mentions])
+                modulation = self._modulation[:, side].index_select(0, heard.tensors)
+                words = (words @ self._pairs.sides[side].T) * modulation
+                total = total.index_add(0, heard.units, words.float() * scales.index_select(0, heard.places)[:, None])
         return total * torch.rsqrt(weights.square().sum(0) + 1e-6)[:, None]
 
     def _word(self, mention: Mention, rows: dict[Key, Tensor]) -> Tensor:
@@ -93,7 +78,7 @@ class Contraction:
         number, axis, layer = mention.key
         along = _contracted(self._values[number], self._factors(number, rows), axis)
         found = (along * self._factor(number, axis, rows, without=layer)).flatten(0, 1) * self._ranks[number]
-        return found if mention.inside is None else found[mention.inside]
+        return found if mention.inside is None else found.index_select(0, mention.inside)
 
     def _factors(self, number: int, rows: dict[Key, Tensor]) -> list[Tensor]:
         return [self._factor(number, axis, rows) for axis in range(len(self._places[number]))]

@@ -74,23 +74,21 @@ class UnitEncoder(nn.Module):
     def _units(self, blueprint: Blueprint, contract: Contraction) -> Tensor:
         """The codes before any is shared."""
         layers = Layers(blueprint)
-        spaces = [(blueprint.space_of == space).nonzero()[:, 0] for space in range(blueprint.spaces)]
         units = blueprint.features.new_zeros(blueprint.units, self.pairs.sides.shape[1])
-        for space, members in enumerate(spaces):
+        for space, members in enumerate(blueprint.members):
             found = layers.standardised(contract.space(space, units))
-            units = units.index_copy(0, members, _told_apart(found[members]))
+            units = units.index_copy(0, members, _told_apart(found.index_select(0, members)))
         for _ in range(self.rounds - 1):
             found = layers.standardised(contract.everywhere(units))
-            for members in spaces:
-                units = units.index_copy(0, members, _told_apart(found[members]))
+            for members in blueprint.members:
+                units = units.index_copy(0, members, _told_apart(found.index_select(0, members)))
         return units
 
     def _with_groups(self, blueprint: Blueprint, layers: Layers, units: Tensor) -> Tensor:
         """Part of each code is shared by the units of its group; where a layer is one group nothing changes."""
-        groups = blueprint.group_of
-        counts = torch.bincount(groups)
+        groups, counts = blueprint.group_of, blueprint.group_counts
         sums = units.new_zeros(len(counts), units.shape[1]).index_add(0, groups, units)
-        shared = (sums / counts.sqrt()[:, None])[groups]
+        shared = (sums / counts.sqrt()[:, None]).index_select(0, groups)
         mixed = math.sqrt(1 - self.group_share) * units + math.sqrt(self.group_share) * shared
         return layers.standardised(mixed)
 

@@ -104,7 +104,7 @@ class Vectors:
 class Mention:
     """Where one axis of a tensor runs over one of its groups of units.
 
-    `inside`: which of the indices (all blocks, end to end) are units, `None` for all; `units`: theirs. `entries`
+    `inside`: the indices (of all blocks, end to end) that are units, `None` for all; `units`: theirs. `entries`
     float32 `[unit]`: over how many numbers of the tensor each is met. `spaces`: of these units; `others`: the spaces
     of all other units that the tensor's axes run over.
     """
@@ -115,6 +115,33 @@ class Mention:
     entries: Tensor
     spaces: frozenset[int]
     others: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Words:
+    """What mentions on one side say, end to end.
+
+    `units`, `tensors` `[word]`: what each is about, and what says it; `places`: of both in `[mention, unit]`, flat.
+    """
+
+    mentions: tuple[Mention, ...]
+    units: Tensor
+    tensors: Tensor
+    places: Tensor
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """What is heard of units at once.
+
+    `tensors` `[mention]`; `weights` and `spreads` float32 `[mention, unit]`: how much each mention counts, and one over
+    the root of how many entries it sums over; `sides`: the words of each side.
+    """
+
+    tensors: Tensor
+    weights: Tensor
+    spreads: Tensor
+    sides: tuple[Words, ...]
 
 
 def ranks(labels: Tensor) -> Tensor:

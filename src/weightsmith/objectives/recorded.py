@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from weightsmith.hypernetworks.pool import ArchitecturePool, ChosenPool, Prepare
 from weightsmith.objectives.job import Job
 
 LANES = 16
+FEW = 7
 
 
 def clipped_gradient(loss: Tensor, generator: Any, largest: float) -> Tensor:
@@ -36,16 +37,21 @@ def clipped_gradient(loss: Tensor, generator: Any, largest: float) -> Tensor:
 
 
 class Inputs:
-    """All that differs between two gradients of an architecture, in tensors that stay where they are."""
+    """All that differs between two gradients of an architecture, in tensors that stay where they are.
 
-    def __init__(self, drawn: Drawn, images: Tensor, labels: Tensor) -> None:
-        self.drawn = Drawn(*(value.clone() for value in drawn))
+    `drawn`: what is random of a network, by name.
+    """
+
+    def __init__(self, drawn: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> None:
+        self.drawn = {name: value.clone() for name, value in drawn.items()}
         self.images, self.labels = images.clone(), labels.clone()
 
-    def fill(self, drawn: Drawn, images: Tensor, labels: Tensor) -> None:
+    def fill(self, drawn: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> None:
         """Put others in their place."""
-        for mine, given in zip((*self.drawn, self.images, self.labels), (*drawn, images, labels), strict=True):
-            mine.copy_(given)
+        for name, value in self.drawn.items():
+            value.copy_(drawn[name])
+        self.images.copy_(images)
+        self.labels.copy_(labels)
 
 
 class Recording:
@@ -59,6 +65,11 @@ class Recording:
         self.inputs = inputs
         self._graph: torch.cuda.CUDAGraph | None = None
         self._computed = False
+
+    @property
+    def replayed(self) -> bool:
+        """Whether it is by now."""
+        return self._graph is not None
 
     def run(self, compute: Callable[[], None], memory: Any) -> None:
         """Do what `compute` does; `memory` is that in which it is recorded, or `None` where it is not to be.
@@ -112,7 +123,7 @@ class Lane:
         """Add what a job comes to to the total."""
         self._rng.manual_seed(job.seed)
         images, labels = (value.to(self._device) for value in job.shown(prepared, self._rng))
-        drawn = self._generator.drawn(prepared.blueprint, self._rng, job.blur)
+        drawn = self._drawn(job, prepared)
         key = job.number, len(labels), job.autocast
         if key in self._recordings:
             self._recordings[key].inputs.fill(drawn, images, labels)
@@ -127,11 +138,27 @@ class Lane:
             self._memory, self.refused = None, self.refused + 1  # nothing more can be recorded in it
             warnings.warn(f"{prepared.architecture.name} cannot be recorded ({error})", RuntimeWarning, stacklevel=2)
             self._recordings[key].run(compute, None)
+        if not self._recordings[key].replayed:
+            self.stream.synchronize()  # the tables that were made are those of all lanes
+
+    def _drawn(self, job: Job, prepared: Prepared) -> dict[str, Tensor]:
+        if hasattr(self._generator, "from_start"):
+            start = prepared.start(job.seed)
+            return {name: value.pin_memory().to(self._device, non_blocking=True) for name, value in start.items()}
+        drawn: Drawn = self._generator.drawn(prepared.blueprint, self._rng, job.blur)
+        return drawn._asdict()
+
+    def _written(self, prepared: Prepared, drawn: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if hasattr(self._generator, "from_start"):
+            found: dict[str, Tensor] = self._generator.from_start(prepared.blueprint, drawn, torch.Generator())
+        else:
+            found = self._generator.written(prepared.blueprint, Drawn(**drawn))
+        return found
 
     def _add(self, prepared: Prepared, inputs: Inputs, autocast: bool) -> None:
         # Without its cache, from which a recording would take weights as they were.
         with torch.autocast("cuda", torch.bfloat16, enabled=autocast, cache_enabled=False):
-            weights = self._generator.written(prepared.blueprint, inputs.drawn)
+            weights = self._written(prepared, inputs.drawn)
             loss = F.cross_entropy(prepared(weights, inputs.images).float(), inputs.labels)
         gradient = clipped_gradient(loss, self._generator, self._largest)
         self.total[1:] += gradient
@@ -141,7 +168,8 @@ class Lane:
 class Recorded:
     """Sums of gradients of the architectures of a pool, in lanes side by side; that of number `i` is `i % lanes`.
 
-    The hypernetwork's tensors must stay where they are; see `stale`.
+    Of a pool of `FEW` or less, every lane records all, and jobs are dealt in turn. The hypernetwork's tensors must stay
+    where they are; see `stale`.
     """
 
     def __init__(self, pool: ArchitecturePool | ChosenPool, generator: Any, lanes: int, largest: float) -> None:
@@ -165,8 +193,8 @@ class Recorded:
             with torch.cuda.stream(lane.stream):
                 lane.total.zero_()
         try:
-            for job in jobs:
-                lane = self._lanes[job.number % len(self._lanes)]
+            for turn, job in enumerate(jobs):
+                lane = self._lanes[(turn if len(self._pool) <= FEW else job.number) % len(self._lanes)]
                 with torch.cuda.stream(lane.stream):
                     lane.run(job, self._pool[job.number])
         finally:

@@ -17,7 +17,7 @@ from weightsmith.environment import peak_memory
 from weightsmith.hypernetworks.pool import ArchitecturePool, ChosenPool, Prepared
 from weightsmith.interfaces import LossRecord
 from weightsmith.objectives.job import Job
-from weightsmith.objectives.recorded import LANES, Recorded, clipped_gradient
+from weightsmith.objectives.recorded import FEW, LANES, Recorded, clipped_gradient
 from weightsmith.objectives.replicas import Found, Replicas
 
 IMAGES, LABELS = "images", "labels"
@@ -85,7 +85,7 @@ class TaskLoss:
 
     def _numbers(self, lanes: int, rng: torch.Generator) -> list[int]:
         """Which of the pool are drawn; with lanes, of those of one after another, from any lane on."""
-        if lanes <= 1:
+        if lanes <= 1 or len(self.pool) <= FEW:
             return torch.randint(len(self.pool), (self.architectures,), generator=rng).tolist()
         first = int(torch.randint(lanes, (), generator=rng))
         each = [range((first + turn) % lanes, len(self.pool), lanes) for turn in range(self.architectures)]
@@ -93,8 +93,10 @@ class TaskLoss:
 
     def _lanes(self, generator: Any) -> int:
         """How many recordings are replayed at once; 0 where none are made."""
-        recorded = generator.network.device.type == "cuda" and hasattr(generator, "written")
-        return max(1, min(LANES, len(self.pool) // 4)) if recorded else 0
+        known = hasattr(generator, "written") or hasattr(generator, "from_start")
+        if generator.network.device.type != "cuda" or not known:
+            return 0
+        return min(LANES, self.architectures if len(self.pool) <= FEW else len(self.pool) // 4)
 
     def _recording(self, generator: Any) -> Recorded:
         if self._recorded is None or self._recorded.stale(generator):
