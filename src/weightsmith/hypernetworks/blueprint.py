@@ -164,7 +164,7 @@ class Blueprint:
     def _hearing(self, mentions: Sequence[Mention], known: frozenset[int]) -> Hearing:
         """A word weighs as the fourth root of how many entries it sums over; while those are not known, as one."""
         device = self.space_of.device
-        met = torch.stack([one.entries for one in mentions] or [torch.zeros(0, self.units).to(device)])  # (M, U)
+        met = torch.cat([torch.zeros(0, self.units).to(device), *(one.entries[None] for one in mentions)])  # (M, U)
         settled = torch.tensor([one.others <= known for one in mentions], dtype=torch.bool).to(device)
         weights = torch.where(settled[:, None], met**0.25, (met > 0).float())
         tensors = torch.tensor([one.key[0] for one in mentions], dtype=torch.long).to(device)
