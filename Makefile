@@ -16,7 +16,7 @@ demo: $(STAMP)
 
 # Tests here compute in their own process, on one core, and time nothing: two of them at once.
 SIDE_BY_SIDE := $(addprefix tests/,benchmarks core datasets denoisers diffusion evaluation graph hypernetworks models \
-  report settings training)
+  objectives/test_recorded.py report settings training)
 
 test: $(STAMP) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(SIDE_BY_SIDE)

@@ -8,7 +8,6 @@ is selected: networks written from other inits are watched on validation images.
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
 import sys
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ import torch
 import weightsmith as ws
 from benchmarks.phases import Phase, Shared, Watched, conduct, seconds_per_update
 from weightsmith.architectures import Architecture
+from weightsmith.artifact import require_new_folder
 from weightsmith.datasets import Dataset, DatasetRequest, Split
 from weightsmith.ensemble import choose_device
 from weightsmith.environment import command_line
@@ -192,7 +192,7 @@ def watching(form: Architecture, validation: Split) -> Monitor:
 def options() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(prog="python -m benchmarks.universal_start_training", description=__doc__)
     found.add_argument("--out", type=Path, required=True, help="the folder of this training")
-    found.add_argument("--compact", metavar="FOLDER", type=Path, help="write it there, too, in bfloat16")
+    found.add_argument("--compact", metavar="FOLDER", type=Path, help="write it there, too, in bfloat16: a new folder")
     found.add_argument("--begin", metavar="SYNTHESIZER", help="a trained one to go on from, or averaged.safetensors")
     length = found.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=float, help="as many updates as fit")
@@ -216,9 +216,10 @@ def main() -> None:
     try:
         data = ws.load_dataset(request.name)
         form = Architecture("target_cnn", data.input_shape, data.classes)
+        if compact is not None:
+            require_new_folder(compact)
         folder = train(Wanted(**given), form, data, request, out)
         if compact is not None:
-            shutil.rmtree(compact, ignore_errors=True)
             UniversalSynthesizer.load(folder).save(compact, compact=True)
         print(folder)
     except WeightsmithError as error:

@@ -61,7 +61,7 @@ PHASES = (
     PoolPhase(Phase("fixed", 7000, 7e-4), 1.0, 600, families=WITHOUT_MEDLEYS),
     PoolPhase(Phase("drawn", 2300, 7e-4), 0.5, 1200, 12, families=WITHOUT_MEDLEYS),
     PoolPhase(Phase("settled", 4000, 7e-4, "cosine"), 0.5, 1200, 12, 0.05, families=WITHOUT_MEDLEYS),
-    # Nine minutes of a GPU, an hour or two of many cores.
+    # For a GPU; on two cores it takes hours.
     PoolPhase(Phase("widened", 6500, 1e-3, "cosine", 512), 0.5, 1200, 32, 0.1, 256, WITHOUT_MEDLEYS),
     PoolPhase(Phase("medleys", 4500, 7e-4, "cosine"), 0.5, 800, 12, 0.1),
 )

@@ -40,7 +40,7 @@ def test_noise_that_is_not_drawn_gives_one_network(blueprint: Blueprint) -> None
 def test_only_by_attention_among_tensors_a_tensor_knows_of_another(blueprint: Blueprint) -> None:
     for context in (0, 2):
         network = make_universal(0, replace(SMALL, context=context)).network
-        noise = network.draw(blueprint, torch.Generator().manual_seed(0))
+        noise = network.mixed(blueprint, *network.normal(blueprint, torch.Generator().manual_seed(0)))
         other = blueprint.features.clone()
         other[-1] += 1
         first = [network.codes(blueprint, noise, features=one)[1][0] for one in (blueprint.features, other)]
@@ -50,7 +50,7 @@ def test_only_by_attention_among_tensors_a_tensor_knows_of_another(blueprint: Bl
 def test_without_attention_a_layer_does_not_know_of_the_noise_of_another(blueprint: Blueprint) -> None:
     for attention in (True, False):
         network = make_universal(0, replace(SMALL, attention=attention)).network
-        noise = network.draw(blueprint, torch.Generator().manual_seed(0))
+        noise = network.mixed(blueprint, *network.normal(blueprint, torch.Generator().manual_seed(0)))
         other = torch.where(blueprint.space_of[:, None] == 0, noise, noise + torch.randn(noise.shape))
         first = [network.codes(blueprint, one)[0][blueprint.space_of == 0] for one in (noise, other)]
         assert torch.equal(*first) != attention
@@ -59,14 +59,18 @@ def test_without_attention_a_layer_does_not_know_of_the_noise_of_another(bluepri
 def test_codes_that_are_not_standardised_share_a_mean(blueprint: Blueprint) -> None:
     for standardised in (True, False):
         network = make_universal(0, replace(SMALL, standardised=standardised)).network
-        codes, _ = network.codes(blueprint, network.draw(blueprint, torch.Generator().manual_seed(0)))
+        codes, _ = network.codes(
+            blueprint, network.mixed(blueprint, *network.normal(blueprint, torch.Generator().manual_seed(0)))
+        )
         assert (float(codes[blueprint.space_of == 0].mean(0).abs().max()) < 1e-4) == standardised
 
 
 def test_without_modulation_nothing_of_a_tensor_is_read_by_its_factors(blueprint: Blueprint) -> None:
     for modulated in (True, False):
         network = make_universal(0, replace(SMALL, modulated=modulated)).network
-        units, tensors = network.codes(blueprint, network.draw(blueprint, torch.Generator().manual_seed(0)))
+        units, tensors = network.codes(
+            blueprint, network.mixed(blueprint, *network.normal(blueprint, torch.Generator().manual_seed(0)))
+        )
         other = network.pairs(blueprint, units, tensors.roll(1, 0))
         assert same(network.pairs(blueprint, units, tensors), other) != modulated
 

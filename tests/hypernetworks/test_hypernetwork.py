@@ -84,7 +84,7 @@ def test_permuted_noise_gives_permuted_weights_of_the_same_function(name: str, g
     module, images, graph, blueprint = case(name)
     statistics = {key: value.clone() for key, value in module.named_buffers()}
     rng = torch.Generator().manual_seed(2)
-    noise = generator.network.draw(blueprint, rng)
+    noise = generator.network.mixed(blueprint, *generator.network.normal(blueprint, rng))
     weights = generator.network(blueprint, noise)
     outputs = functional_call(module, weights, (images,))
     assert outputs.std() > 0
@@ -133,7 +133,7 @@ def test_weights_have_the_size_of_their_fan_in_at_the_start() -> None:
 @torch.no_grad()
 def test_noise_is_centred_and_scaled_a_layer_so_that_its_size_does_not_matter(generator: UniversalGenerator) -> None:
     blueprint = case("mlp family")[3]
-    noise = generator.network.draw(blueprint, torch.Generator().manual_seed(0))
+    noise = generator.network.mixed(blueprint, *generator.network.normal(blueprint, torch.Generator().manual_seed(0)))
     weights, scaled = (generator.network(blueprint, value) for value in (noise, 40 * noise + 7))
     for name, value in weights.items():
         torch.testing.assert_close(scaled[name], value, rtol=1e-2, atol=1e-3 * float(value.abs().max()))

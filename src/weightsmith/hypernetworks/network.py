@@ -87,10 +87,6 @@ class Hypernetwork(nn.Module):
         """Where its weights lie, and those that it writes."""
         return self.noise.weight.device
 
-    def draw(self, blueprint: Blueprint, rng: torch.Generator) -> Float[Tensor, "unit noise"]:
-        """Noise for every unit, see `mixed`; the same on every device where `rng` is of the CPU."""
-        return self.mixed(blueprint, *self.normal(blueprint, rng))
-
     def normal(self, blueprint: Blueprint, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Standard normal numbers, `[unit, noise]` and `[group, noise]`, where the hypernetwork lies."""
         counts, noise = (blueprint.units, len(blueprint.place_of_group)), self.sizes.noise

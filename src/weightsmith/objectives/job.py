@@ -1,12 +1,15 @@
-"""Job: what one update asks of one architecture."""
+"""Job: what one update asks of one architecture, what is random of the network that is written for it, and its loss."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from weightsmith.hypernetworks.network import Drawn
 from weightsmith.hypernetworks.pool import Prepared
 
 _CHEAP = 1_500_000  # multiply-adds an image up to which a network sees more of them
@@ -32,3 +35,30 @@ class Job(NamedTuple):
         most = min(len(self.labels), self.fewest * max(1, _CHEAP // max(prepared.cost, 1)))
         rows = torch.randperm(len(self.labels), generator=rng, device=rng.device)[:most].to(self.images.device)
         return self.images[rows], self.labels[rows]
+
+
+def tells_apart(generator: Any) -> bool:
+    """Whether a generator says apart what is random of a network, as `random_part` and `loss_of` need it."""
+    return hasattr(generator, "written") or hasattr(generator, "from_start")
+
+
+def random_part(generator: Any, prepared: Prepared, job: Job, rng: torch.Generator) -> dict[str, Tensor]:
+    """What is random of a job's network, by name: where the generator begins at weights, a fresh initialisation."""
+    if hasattr(generator, "from_start"):
+        return prepared.start(job.seed)
+    drawn: Drawn = generator.drawn(prepared.blueprint, rng, job.blur)
+    return drawn._asdict()
+
+
+def loss_of(generator: Any, prepared: Prepared, drawn: Mapping[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
+    """The cross-entropy of the network that follows from what was drawn; no more is random."""
+    if hasattr(generator, "from_start"):
+        weights = generator.from_start(prepared.blueprint, drawn, torch.Generator())
+    else:
+        weights = generator.written(prepared.blueprint, Drawn(**drawn))
+    return measured(prepared, weights, images, labels)
+
+
+def measured(prepared: Prepared, weights: dict[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
+    """The cross-entropy of a network."""
+    return F.cross_entropy(prepared(weights, images).float(), labels)

@@ -13,12 +13,10 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from weightsmith.hypernetworks.network import Drawn
 from weightsmith.hypernetworks.pool import ArchitecturePool, ChosenPool, Prepared
-from weightsmith.objectives.job import Job
+from weightsmith.objectives.job import Job, loss_of, random_part
 
 LANES = 16
 FEW = 7
@@ -113,7 +111,6 @@ class Lane:
         self._device, size = generator.network.device, sum(p.numel() for p in generator.network.parameters())
         self.stream = torch.cuda.Stream(self._device)
         self.total = torch.zeros(size + 1, device=self._device)
-        self.refused = 0
         self._generator, self._largest = _alias(generator), largest
         self._memory: Any = torch.cuda.graph_pool_handle()
         self._rng = torch.Generator(self._device)
@@ -135,31 +132,23 @@ class Lane:
         except RuntimeError as error:
             if self._memory is None:
                 raise
-            self._memory, self.refused = None, self.refused + 1  # nothing more can be recorded in it
+            self._memory = None  # nothing more can be recorded in it
             warnings.warn(f"{prepared.architecture.name} cannot be recorded ({error})", RuntimeWarning, stacklevel=2)
             self._recordings[key].run(compute, None)
         if not self._recordings[key].replayed:
             self.stream.synchronize()  # the tables that were made are those of all lanes
 
     def _drawn(self, job: Job, prepared: Prepared) -> dict[str, Tensor]:
-        if hasattr(self._generator, "from_start"):
-            start = prepared.start(job.seed)
-            return {name: value.pin_memory().to(self._device, non_blocking=True) for name, value in start.items()}
-        drawn: Drawn = self._generator.drawn(prepared.blueprint, self._rng, job.blur)
-        return drawn._asdict()
-
-    def _written(self, prepared: Prepared, drawn: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        if hasattr(self._generator, "from_start"):
-            found: dict[str, Tensor] = self._generator.from_start(prepared.blueprint, drawn, torch.Generator())
-        else:
-            found = self._generator.written(prepared.blueprint, Drawn(**drawn))
-        return found
+        drawn = random_part(self._generator, prepared, job, self._rng)
+        return {
+            name: value if value.device == self._device else value.pin_memory().to(self._device, non_blocking=True)
+            for name, value in drawn.items()
+        }
 
     def _add(self, prepared: Prepared, inputs: Inputs, autocast: bool) -> None:
         # Without its cache, from which a recording would take weights as they were.
         with torch.autocast("cuda", torch.bfloat16, enabled=autocast, cache_enabled=False):
-            weights = self._written(prepared, inputs.drawn)
-            loss = F.cross_entropy(prepared(weights, inputs.images).float(), inputs.labels)
+            loss = loss_of(self._generator, prepared, inputs.drawn, inputs.images, inputs.labels)
         gradient = clipped_gradient(loss, self._generator, self._largest)
         self.total[1:] += gradient
         self.total[0] += loss.detach()
@@ -168,22 +157,18 @@ class Lane:
 class Recorded:
     """Sums of gradients of the architectures of a pool, in lanes side by side; that of number `i` is `i % lanes`.
 
-    Of a pool of `FEW` or less, every lane records all, and jobs are dealt in turn. The hypernetwork's tensors must stay
-    where they are; see `stale`.
+    Of a pool of `FEW` or less, every lane records all, and jobs (`most` at once) are given to them in turn. The
+    hypernetwork's tensors must stay where they are; see `stale`.
     """
 
-    def __init__(self, pool: ArchitecturePool | ChosenPool, generator: Any, lanes: int, largest: float) -> None:
+    def __init__(self, pool: ArchitecturePool | ChosenPool, generator: Any, most: int, largest: float) -> None:
         self._pool, self._places, self._device = pool, _places(generator), generator.network.device
+        lanes = min(LANES, most) if len(pool) <= FEW else lanes_of(len(pool))
         self._lanes = [Lane(generator, largest) for _ in range(lanes)]
 
     def stale(self, generator: Any) -> bool:
         """Whether these are not recordings of the generator, or its tensors lie elsewhere now."""
         return _places(generator) != self._places
-
-    @property
-    def refused(self) -> int:
-        """How many lanes have met an architecture that cannot be recorded, and record no more."""
-        return sum(lane.refused for lane in self._lanes)
 
     def sums(self, jobs: Sequence[Job]) -> tuple[Tensor, Tensor]:
         """The sum of losses, and the sum of gradients `[parameter]`, each clipped."""
@@ -202,6 +187,21 @@ class Recorded:
                 current.wait_stream(lane.stream)
         total = torch.stack([lane.total for lane in self._lanes]).sum(0)
         return total[0], total[1:]
+
+
+def lanes_of(size: int) -> int:
+    """In how many lanes a pool of more than `FEW` architectures is recorded."""
+    return min(LANES, size // 4)
+
+
+def dealt(size: int, count: int, rng: torch.Generator) -> list[int]:
+    """So many numbers of a pool, drawn from those of one lane after another, from any lane on."""
+    if size <= FEW:
+        return torch.randint(size, (count,), generator=rng).tolist()
+    lanes = lanes_of(size)
+    first = int(torch.randint(lanes, (), generator=rng))
+    each = [range((first + turn) % lanes, size, lanes) for turn in range(count)]
+    return [own[int(torch.randint(len(own), (), generator=rng))] for own in each]
 
 
 def _alias(generator: Any) -> Any:

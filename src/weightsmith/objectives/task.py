@@ -10,14 +10,13 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from weightsmith.environment import peak_memory
 from weightsmith.hypernetworks.pool import ArchitecturePool, ChosenPool, Prepared
 from weightsmith.interfaces import LossRecord
-from weightsmith.objectives.job import Job
-from weightsmith.objectives.recorded import FEW, LANES, Recorded, clipped_gradient
+from weightsmith.objectives.job import Job, loss_of, measured, random_part, tells_apart
+from weightsmith.objectives.recorded import Recorded, clipped_gradient, dealt
 from weightsmith.objectives.replicas import Found, Replicas
 
 IMAGES, LABELS = "images", "labels"
@@ -41,7 +40,7 @@ class TaskLoss:
     architectures: int = 6
     blur: float = 0.0
     workers: int = field(default=1, compare=False)
-    largest_gradient: float = field(default=1.0, compare=False)  # states of trainings before it was a choice go on
+    largest_gradient: float = 1.0
     fewest: int = 64
     _recorded: Recorded | None = field(default=None, init=False, repr=False, compare=False)
     _replicas: Replicas | None = field(default=None, init=False, repr=False, compare=False)
@@ -49,7 +48,7 @@ class TaskLoss:
 
     def __call__(self, generator: Any, batch: Mapping[str, Tensor], rng: torch.Generator) -> LossRecord:
         """The loss on `batch["images"]` and `batch["labels"]`."""
-        numbers = self._numbers(self._lanes(generator), rng)
+        numbers = self._numbers(generator, rng)
         seeds = torch.randint(2**62, (len(numbers),), generator=rng).tolist()
         autocast = torch.is_autocast_enabled(batch[IMAGES].device.type)
         blur = self.blur if torch.is_grad_enabled() else 0.0
@@ -61,7 +60,7 @@ class TaskLoss:
         if not torch.is_grad_enabled():
             losses = [float(_loss(self.pool[job.number], generator, job)) for job in jobs]
             return LossRecord(torch.tensor(math.fsum(losses) / len(losses), device=device), {})
-        if self._lanes(generator):
+        if _is_recorded(generator):
             value, gradient = (total / len(jobs) for total in self._recording(generator).sums(jobs))
         else:
             found = self._found(generator, jobs)
@@ -83,24 +82,14 @@ class TaskLoss:
             self._replicas = None
         self._recorded = None
 
-    def _numbers(self, lanes: int, rng: torch.Generator) -> list[int]:
-        """Which of the pool are drawn; with lanes, of those of one after another, from any lane on."""
-        if lanes <= 1 or len(self.pool) <= FEW:
-            return torch.randint(len(self.pool), (self.architectures,), generator=rng).tolist()
-        first = int(torch.randint(lanes, (), generator=rng))
-        each = [range((first + turn) % lanes, len(self.pool), lanes) for turn in range(self.architectures)]
-        return [own[int(torch.randint(len(own), (), generator=rng))] for own in each]
-
-    def _lanes(self, generator: Any) -> int:
-        """How many recordings are replayed at once; 0 where none are made."""
-        known = hasattr(generator, "written") or hasattr(generator, "from_start")
-        if generator.network.device.type != "cuda" or not known:
-            return 0
-        return min(LANES, self.architectures if len(self.pool) <= FEW else len(self.pool) // 4)
+    def _numbers(self, generator: Any, rng: torch.Generator) -> list[int]:
+        if _is_recorded(generator):
+            return dealt(len(self.pool), self.architectures, rng)
+        return torch.randint(len(self.pool), (self.architectures,), generator=rng).tolist()
 
     def _recording(self, generator: Any) -> Recorded:
         if self._recorded is None or self._recorded.stale(generator):
-            self._recorded = Recorded(self.pool, generator, self._lanes(generator), self.largest_gradient)
+            self._recorded = Recorded(self.pool, generator, self.architectures, self.largest_gradient)
         return self._recorded
 
     def _found(self, generator: Any, jobs: Sequence[Job]) -> list[Found]:
@@ -119,6 +108,10 @@ class TaskLoss:
         return found
 
 
+def _is_recorded(generator: Any) -> bool:
+    return generator.network.device.type == "cuda" and tells_apart(generator)
+
+
 def gradient_of(pool: ArchitecturePool | ChosenPool, largest: float, generator: Any, job: Job) -> Found:
     """Write the network of a job, measure it, and say how its loss changes with the generator's parameters."""
     prepared, started = pool[job.number], time.perf_counter()
@@ -130,14 +123,11 @@ def gradient_of(pool: ArchitecturePool | ChosenPool, largest: float, generator: 
 def _loss(prepared: Prepared, generator: Any, job: Job) -> Tensor:
     device = generator.network.device
     images, labels = job.shown(prepared, torch.Generator().manual_seed(job.seed))
+    images, labels, rng = images.to(device), labels.to(device), torch.Generator().manual_seed(job.seed)
     with torch.autocast(device.type, torch.bfloat16, enabled=job.autocast):
-        rng = torch.Generator().manual_seed(job.seed)
-        if hasattr(generator, "from_start"):
-            weights = generator.from_start(prepared.blueprint, prepared.start(job.seed), rng)
-        else:
-            blur = {"blur": job.blur} if job.blur else {}
-            weights = generator.weights(prepared.blueprint, rng, **blur)
-        return F.cross_entropy(prepared(weights, images.to(device)).float(), labels.to(device))
+        if tells_apart(generator):
+            return loss_of(generator, prepared, random_part(generator, prepared, job, rng), images, labels)
+        return measured(prepared, generator.weights(prepared.blueprint, rng), images, labels)
 
 
 class _Known(torch.autograd.Function):

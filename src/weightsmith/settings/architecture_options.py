@@ -14,6 +14,7 @@ NORM_GROUPS = 4  # of a group norm
 
 Activation = Annotated[Literal["relu", "gelu", "tanh", "silu"], BeforeValidator(read_text)]
 Norm = Annotated[Literal["none", "batch", "group", "layer"], BeforeValidator(read_text)]
+DenseNorm = Annotated[Literal["none", "layer", "batch"], BeforeValidator(read_text)]
 HeadKind = Annotated[Literal["flatten", "average"], BeforeValidator(read_text)]
 Few = Annotated[Integer, Field(ge=1, le=1024)]
 Kernel = Annotated[Integer, Field(ge=1, le=255)]
@@ -38,9 +39,7 @@ class MlpOptions(Options):
 
     hidden: list[Width] = Field(default=[32, 32], description="Units of each hidden layer, first to last.")
     activation: Activation = Field(default="relu", description="The function after each hidden layer.")
-    norm: Annotated[Literal["none", "layer", "batch"], BeforeValidator(read_text)] = Field(
-        default="none", description="The norm in front of each activation."
-    )
+    norm: DenseNorm = Field(default="none", description="The norm in front of each activation.")
 
 
 class CnnOptions(Options):
@@ -234,7 +233,6 @@ class HybridOptions(Options):
 
 MedleyKind = Annotated[Literal["convolution", "large", "grouped", "depthwise", "pointwise"], BeforeValidator(read_text)]
 Halving = Annotated[Literal["none", "stride", "max", "average"], BeforeValidator(read_text)]
-DenseNorm = Annotated[Literal["none", "layer", "batch"], BeforeValidator(read_text)]
 
 
 class MedleyOptions(Options):
