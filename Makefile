@@ -16,7 +16,7 @@ demo: $(STAMP)
 
 # Tests here compute in their own process, on one core, and time nothing: two of them at once.
 SIDE_BY_SIDE := $(addprefix tests/,benchmarks core datasets denoisers diffusion evaluation graph hypernetworks models \
-  report settings training objectives/test_recorded.py \
+  report settings training objectives/test_recorded.py examples test_readme.py \
   $(addprefix pipeline/test_,mixed_datasets.py mixed_zoo.py population.py) \
   $(addprefix zoo/test_,catalogue.py importing.py sources.py summaries.py tensorfile.py) \
   $(addprefix faults/test_rows_,13_14_damage.py 13_14_universal.py 20_28_checkpoints.py 26_30_populations.py))
