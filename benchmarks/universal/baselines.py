@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from benchmarks.universal.fitting import option_distance, transplanted
 from benchmarks.universal.kept import Kept, Progress, Row, described
 from benchmarks.universal.ridge import RidgeSums
 from benchmarks.universal.subjects import Subject, completed, judged
-from weightsmith.architectures.families import SPLITS
+from weightsmith.architectures.families import AUXILIARY, SPLITS
 from weightsmith.datasets import Dataset
 from weightsmith.ensemble import recalibrated
 from weightsmith.errors import BadInput
@@ -126,11 +126,10 @@ class Donor:
 def donors(bench: Bench) -> list[Donor]:
     """The zoo. Raises `BadInput` while it is not trained."""
     found = []
-    for index in range(bench.budget.zoo):
-        subject = Subject.of("training", index, bench.data)
+    for subject in itertools.islice(_measured_families(bench.data), bench.budget.zoo):
         file = training.file_of(bench.work, subject, 0)
         if not file.exists():
-            raise BadInput(f"network {index} of the zoo is not trained", "run --parts trained first")
+            raise BadInput(f"network {subject.index} of the zoo is not trained", "run --parts trained first")
         found.append(Donor(subject, file))
     return found
 
@@ -143,7 +142,7 @@ def nearest_zoo(subject: Subject, bench: Bench, zoo: list[Donor]) -> Row:
     candidates = [one for one in others if one.subject.architecture.name == family]
     candidates = candidates or others  # a zoo so small that it has none of the family
     if not candidates:
-        raise BadInput("the zoo holds no network but this one", "train more: --zoo 30")
+        raise BadInput("the zoo holds no network but this one", "train more: --zoo 20")
     distances = [option_distance(own, _options(one.subject)) for one in candidates]
     nearest = min(range(len(candidates)), key=lambda i: distances[i])
     donor = candidates[nearest]
@@ -155,23 +154,28 @@ def nearest_zoo(subject: Subject, bench: Bench, zoo: list[Donor]) -> Row:
     return {**subject.where(), "accuracy": accuracy, **about}
 
 
+def _measured_families(data: Dataset) -> Iterator[Subject]:
+    """Of the training split, those of families that are measured: auxiliary ones are nearest to none of them."""
+    for index in itertools.count():
+        subject = Subject.of("training", index, data)
+        if subject.architecture.name not in AUXILIARY:
+            yield subject
+
+
 def trained(bench: Bench) -> list[Row]:
-    """Rows of `converged`, and of its first epoch as `one_epoch`, of so many architectures a split."""
-    every = [(split, i) for split in SPLITS for i in range(trained_count(split, bench.budget))]
+    """Rows of `converged`, and of its first epoch as `one_epoch`, of so many architectures a split, and of the zoo."""
+    count, others = bench.budget.trained, [split for split in SPLITS if split != "training"]
+    zoo = itertools.islice(_measured_families(bench.data), max(count, bench.budget.zoo))
+    every = [*(Subject.of(split, i, bench.data) for split in others for i in range(count)), *zoo]
     wanted = bench.kept.share.of_all(every)
     progress, rows = Progress("trained", len(wanted)), []
-    for split, index in wanted:
-        subject = Subject.of(split, index, bench.data)
+    for subject in wanted:
         found = training.converged(bench.kept, subject, bench.data, bench.budget, 0, bench.work)
         about = {key: value for key, value in found.items() if key not in ("wrong", "one_epoch", "accuracy")}
         rows.append({"kind": "accuracy", "method": "converged", "accuracy": found["accuracy"], **about})
         rows.append({"kind": "accuracy", "method": "one_epoch", "accuracy": found["one_epoch"], **subject.where()})
         progress.done(f"{described(rows[-2])} {found['accuracy']:.4f} in {found['seconds']:.0f} s")
     return rows
-
-
-def trained_count(split: str, budget: Budget) -> int:
-    return max(budget.trained, budget.zoo) if split == "training" else budget.trained
 
 
 def _options(subject: Subject) -> dict[str, Any]:

@@ -11,15 +11,15 @@ class Budget:
     """Counts of architectures are a split's.
 
     `architectures`: written and measured; `trained`: trained to convergence; `zoo`: trained ones of the training split,
-    from which `nearest_zoo` takes; `overlapping`: whose errors are compared; `finetuned`: trained on. `inits`,
-    `init_epochs`: of the start-conditioned part. `traced`: timed. `repeats` of every timing. `epochs` at most and
-    `patience` of early stopping; `ridge_images` that a head is solved on; `finetune_epochs` at the main learning rate
-    and `rate_epochs` at the others.
+    of families that are measured, from which `nearest_zoo` takes; `overlapping`: whose errors are compared;
+    `finetuned`: trained on. `inits`, `init_epochs`: of the start-conditioned part. `traced`: timed. `repeats` of every
+    timing. `epochs` at most and `patience` of early stopping; `ridge_images` that a head is solved on;
+    `finetune_epochs` at the main learning rate and `rate_epochs` at the others.
     """
 
     architectures: int = 100
     trained: int = 20
-    zoo: int = 30
+    zoo: int = 20
     overlapping: int = 20
     finetuned: int = 12
     inits: int = 8
