@@ -163,8 +163,11 @@ def _measured_families(data: Dataset) -> Iterator[Subject]:
 
 
 def trained(bench: Bench) -> list[Row]:
-    """Rows of `converged`, and of its first epoch as `one_epoch`, of so many architectures a split, and of the zoo."""
-    count, others = bench.budget.trained, [split for split in SPLITS if split != "training"]
+    """Rows of `converged`, and of its first epoch as `one_epoch`, of so many architectures a split, and of the zoo.
+
+    Not of `beyond`, whose large networks would take longer than all others together.
+    """
+    count, others = bench.budget.trained, [split for split in SPLITS if split not in ("training", "beyond")]
     zoo = itertools.islice(_measured_families(bench.data), max(count, bench.budget.zoo))
     every = [*(Subject.of(split, i, bench.data) for split in others for i in range(count)), *zoo]
     wanted = bench.kept.share.of_all(every)
