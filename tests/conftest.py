@@ -6,6 +6,7 @@ import gc
 import importlib
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -96,11 +97,18 @@ def forked(
     return subprocess.CompletedProcess(command, status, *texts)
 
 
+def default_signals() -> None:
+    """As a program that was just started has them, and not as libraries have left them in the process of the tests."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _become_program(
     work: Callable[[], object], command: list[str], cwd: Path, environment: Mapping[str, str], out: int, err: int
 ) -> NoReturn:
     status: object = 1
     try:
+        default_signals()
         os.dup2(out, 1)
         os.dup2(err, 2)
         sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", closefd=False) for descriptor in (1, 2))

@@ -66,11 +66,13 @@ class Nodes:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Nodes]:
+    before = signal.getsignal(signal.SIGTERM)  # each node sets a handler in this process that ends it with status 1
     nodes = Nodes()
     nodes.add()
     with joined(nodes.cluster.address, 1):  # once, since the workers of each driver import torch anew
         yield nodes
     nodes.cluster.shutdown()
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

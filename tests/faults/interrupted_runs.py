@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from conftest import default_signals
 from damage import fill
 
 from weightsmith.cli import main
@@ -125,6 +126,7 @@ def _hold_after(text: str) -> None:
 def _work(work: Callable[[], object], send: int) -> NoReturn:
     status: object = 0
     try:
+        default_signals()
         os.dup2(send, 2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", closefd=False) for descriptor in (1, 2))

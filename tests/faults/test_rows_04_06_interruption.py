@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Run
-from interrupted_runs import TEXT, leftovers, outcome, recipe, start_program
+from interrupted_runs import TEXT, leftovers, outcome, recipe, start, start_program
 from kill_counts import Count
 from through_kills import Moments, ended_through_kills
 
@@ -63,6 +64,16 @@ def signal_at(line: str, child: int, pipe: int, number: int, send: Any = os.kill
                 break
         said += stderr.read()
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
+
+
+def test_a_program_that_is_watched_has_no_handlers_of_the_tests_process() -> None:
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # as that of a Ray node
+    try:
+        child, pipe = start(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    os.close(pipe)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
