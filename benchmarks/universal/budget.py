@@ -26,8 +26,8 @@ class Budget:
     init_epochs: int = 5
     traced: int = 20
     repeats: int = 9
-    epochs: int = 6
-    patience: int = 1
+    epochs: int = 5
+    patience: int = 2
     ridge_images: int = 20_000
     finetune_epochs: int = 5
     rate_epochs: int = 2
