@@ -1,16 +1,14 @@
-"""What each choice of the universal synthesizer is worth: variants trained alike, for so many minutes, and measured.
+"""What each choice of the universal synthesizer is worth: variants of it, and other generators, trained alike.
 
-`--which NAME --minutes M` trains one in `OUT/NAME`; run again, it goes on, also towards more minutes. Accuracies are of
-validation images, one unselected network an architecture, statistics of batch norms measured on training images.
+`--which NAME --minutes M` trains one in `OUT/NAME`; run again, it goes on, also towards more minutes.
+`benchmarks.universal --others NAME=OUT/NAME ...` measures what comes of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import math
-import statistics
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -21,23 +19,19 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import WORK, peak_rss_mb
-from weightsmith.architectures.families import SPLITS, Split, draw
 from weightsmith.datasets import Dataset, DatasetRequest, load_dataset
-from weightsmith.ensemble import choose_device, evaluate, recalibrated
+from weightsmith.ensemble import choose_device
 from weightsmith.environment import command_line, describe_environment
 from weightsmith.errors import BadInput, WeightsmithError
-from weightsmith.files import write_bytes
 from weightsmith.generators.graph_flow import make_graph_flow
 from weightsmith.generators.tiled import make_tiled
 from weightsmith.generators.universal import make_universal
-from weightsmith.graph import ParameterGraph
 from weightsmith.hashed import read_sealed_json, write_sealed_json
-from weightsmith.hypernetworks import Blueprint, HypernetworkSizes
+from weightsmith.hypernetworks import HypernetworkSizes
 from weightsmith.hypernetworks.checkpoints import Checkpoints
 from weightsmith.hypernetworks.pool import ArchitecturePool
 from weightsmith.interfaces import Objective
 from weightsmith.interruption import check_interrupted, deferred_signals
-from weightsmith.layout import Weights
 from weightsmith.objectives.combined import Combined
 from weightsmith.objectives.graph_matching import NETWORK, GraphMatching
 from weightsmith.objectives.task import IMAGES, LABELS, TaskLoss
@@ -151,15 +145,19 @@ def _checkpoints(folder: Path) -> Checkpoints:
     return zoo
 
 
-def save(generator: Any, which: str, folder: Path) -> None:
-    """Write the weights, and which variant they are of."""
+def save(generator: Any, which: str, folder: Path, training: Mapping[str, Any]) -> None:
+    """Write the weights, which variant they are of, and what there is to say of their training."""
     state = {name: value.contiguous() for name, value in generator.network.state_dict().items()}
     write_tensors(folder / "generator.safetensors", state)
-    write_sealed_json(folder / GENERATOR, {"variant": which, "sizes": asdict(generator.network.sizes)})
+    document = {"variant": which, "sizes": asdict(generator.network.sizes), "training": dict(training)}
+    write_sealed_json(folder / GENERATOR, document)
 
 
-def load(folder: Path) -> Any:
-    """The generator that `save` wrote. Raises `BadInput` for a variant that is not known, or has changed since."""
+def load(folder: Path) -> tuple[Any, Mapping[str, Any]]:
+    """The generator that `save` wrote, and what it said of the training.
+
+    Raises `BadInput` for a variant that is not known, or has changed since.
+    """
     document = read_sealed_json(folder / GENERATOR)
     which = document["variant"]
     if which not in VARIANTS:
@@ -169,39 +167,7 @@ def load(folder: Path) -> Any:
         raise BadInput(f"{folder} holds {which!r} of other sizes: {document['sizes']}", "train it again")
     generator.network.load_state_dict(read_tensors(folder / "generator.safetensors")[0])
     generator.network.eval()
-    return generator
-
-
-def measure(generator: Any, wanted: argparse.Namespace, data: Dataset) -> list[dict[str, Any]]:
-    """A row an architecture, of every split; those of training begin behind the pool."""
-    rows = []
-    for split in SPLITS:
-        for place in range(wanted.architectures):
-            check_interrupted()
-            rows.append(_measured(generator, split, place + (wanted.pool if split == "training" else 0), data))
-    return rows
-
-
-def _measured(generator: Any, split: Split, index: int, data: Dataset) -> dict[str, Any]:
-    architecture = draw(split, index, data.input_shape, data.classes)
-    module = architecture.build(index).eval()
-    blueprint = Blueprint.of(ParameterGraph.of(module, architecture.input_shape))
-    with torch.no_grad():
-        written = generator.weights(blueprint, torch.Generator().manual_seed(index))
-    module.load_state_dict({**module.state_dict(), **written})
-    weights = recalibrated(module, Weights.of(module), data.train)
-    accuracy = evaluate(module, weights, data.validation)[0].accuracy
-    return {"split": split, "index": index, "family": architecture.name, "accuracy": accuracy}
-
-
-def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Median, 5th percentile and mean of every split."""
-    found = {}
-    for split in dict.fromkeys(row["split"] for row in rows):
-        values = torch.tensor([row["accuracy"] for row in rows if row["split"] == split], dtype=torch.float64)
-        low = float(values.quantile(0.05))
-        found[split] = {"median": statistics.median(values.tolist()), "p05": low, "mean": float(values.mean())}
-    return found
+    return generator, document["training"]
 
 
 def options() -> argparse.ArgumentParser:
@@ -217,41 +183,39 @@ def options() -> argparse.ArgumentParser:
     result.add_argument("--learning-rate", type=float, default=7e-4)
     result.add_argument("--networks", type=int, default=6, help="architectures, or checkpoints, an update")
     result.add_argument("--pool", type=int, default=300, help="architectures that are trained on")
-    result.add_argument("--architectures", type=int, default=30, help="that are measured, of each split")
     result.add_argument("--seed", type=int, default=0)
     return result
 
 
 def run(wanted: argparse.Namespace) -> dict[str, Any]:
-    """Train, save and measure one variant; what came of it is also written to its `result.json`."""
+    """Train and save one variant; what there is to say of its training."""
     folder = wanted.out / wanted.which
     folder.mkdir(parents=True, exist_ok=True)
     data = load_dataset(DatasetRequest(wanted.dataset))
     with deferred_signals():
         generator, progress = train(wanted.which, wanted, data)
-        save(generator, wanted.which, folder)
-        rows = measure(generator, wanted, data)
-    document = {
-        "variant": wanted.which,
+    told = {
+        "command": command_line(),
+        **{key: str(value) for key, value in describe_environment().items() if key in ("commit", "processor", "torch")},
         "parameters": sum(p.numel() for p in generator.network.parameters()),
-        "training": {**progress.document(), "minutes": wanted.minutes, "device": wanted.device},
+        "minutes": wanted.minutes,
+        "device": wanted.device,
+        **{key: value for key, value in progress.document().items() if key in ("updates", "seconds", "loss", "epoch")},
         "peak_rss_mb": peak_rss_mb(),
-        "accuracy": summary(rows),
-        "rows": rows,
-        "environment": {**describe_environment(), "command": command_line()},
     }
-    write_bytes(folder / "result.json", (json.dumps(document, indent=1) + "\n").encode())
-    return document
+    save(generator, wanted.which, folder, told)
+    return told
 
 
 def main() -> None:
     wanted = options().parse_args()
     torch.set_num_threads(wanted.threads)
     try:
-        print(json.dumps(run(wanted)["accuracy"], indent=1))
+        told = run(wanted)
     except WeightsmithError as error:
         print(f"{error.message}; {error.remedy}", file=sys.stderr)
         sys.exit(error.exit_status)
+    print(f"{told['updates']} updates in {told['seconds']:.0f} s, loss {told['loss']:.4f}: {wanted.out / wanted.which}")
 
 
 if __name__ == "__main__":

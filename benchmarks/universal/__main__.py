@@ -23,6 +23,7 @@ from benchmarks.universal.budget import Budget
 from benchmarks.universal.generators import Source, load_source
 from benchmarks.universal.headline import SYNTHESIS, headline
 from benchmarks.universal.kept import Kept, Row, Share
+from weightsmith.architectures.families import Split
 from weightsmith.datasets import Dataset, load_dataset
 from weightsmith.environment import describe_environment
 from weightsmith.errors import BadInput, WeightsmithError
@@ -32,6 +33,7 @@ from weightsmith.pretrained import FROM_START, synthesizer_folder
 BASELINES = ("random_init", "ridge_head", "trained", "nearest_zoo", "others")
 PARTS = ("accuracy", "speed", *BASELINES, "finetune", "overlap", "inits", "start", "training")
 WHOLE = ("speed", "nearest_zoo", "start", "training")  # not shared: they time, or need what the other shares train
+OF_OTHERS: tuple[Split, ...] = ("unseen_size", "unseen_combination", "held_out_family")
 OF_SYNTHESIS = ("accuracy", "speed", "finetune", "overlap", "training")
 
 
@@ -74,11 +76,11 @@ class Measuring:
         trained = Kept(self.work / "kept-trained.jsonl", self.share, data=self.data.fingerprint)
         bench = Bench(trained if part == "trained" else kept, self.data, self.budget, self.work)
         ways: dict[str, Callable[[], list[Row]]] = {
-            "accuracy": lambda: accuracy.measured(self.source, kept, self.data, self.budget),
+            "accuracy": lambda: accuracy.measured(self.source, kept, self.data, self.budget.architectures),
             "speed": lambda: speed.measured(self.source, self.data, self.budget),
             **{method: lambda method=method: baselines.cheap(method, bench) for method in CHEAP},
             "trained": lambda: baselines.trained(bench),
-            "others": lambda: [row for one in self._others() for row in self._accuracies(one, kept)],
+            "others": lambda: [row for one in self._others() for row in self._other(one, kept)],
             "finetune": lambda: finetune.measured(self.source, kept, self.data, self.budget),
             "overlap": lambda: overlap.measured(self.source, kept, trained, self.data, self.budget, self.work),
             "inits": lambda: start.trained_inits(kept, self.data, self.budget, self.work),
@@ -88,8 +90,9 @@ class Measuring:
         rows = ways[part]()
         return rows, sorted({*kept.commits, *trained.commits})
 
-    def _accuracies(self, source: Source, kept: Kept) -> list[Row]:
-        return accuracy.measured(source, kept, self.data, self.budget)
+    def _other(self, source: Source, kept: Kept) -> list[Row]:
+        rows = accuracy.measured(source, kept, self.data, self.budget.others, OF_OTHERS)
+        return [{"kind": "other generator", **source.told()}, *rows]
 
     def _others(self) -> list[Source]:
         found = []

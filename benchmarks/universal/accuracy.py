@@ -11,18 +11,17 @@ from typing import Any
 
 import torch
 
-from benchmarks.universal.budget import Budget
 from benchmarks.universal.generators import Source
 from benchmarks.universal.kept import Kept, Progress, Row, described
 from benchmarks.universal.subjects import Subject, has_statistics, judged, written
-from weightsmith.architectures.families import SPLITS
+from weightsmith.architectures.families import SPLITS, Split
 from weightsmith.datasets import Dataset
 from weightsmith.ensemble import evaluate
 
 
-def measured(source: Source, kept: Kept, data: Dataset, budget: Budget) -> list[Row]:
-    """A row an architecture; its seed is its number."""
-    wanted = kept.share.of_all(itertools.product(SPLITS, range(budget.architectures)))
+def measured(source: Source, kept: Kept, data: Dataset, count: int, splits: Sequence[Split] = SPLITS) -> list[Row]:
+    """A row an architecture, `count` of each split; its seed is its number."""
+    wanted = kept.share.of_all(itertools.product(splits, range(count)))
     progress, rows = Progress(f"accuracy of {source.name}", len(wanted)), []
     for split, index in wanted:
         subject = Subject.of(split, index, data)

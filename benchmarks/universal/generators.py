@@ -37,8 +37,12 @@ class Source:
                 f"the provenance of {self.name!r} does not hold {PEAK}",
                 "give the folder of a synthesizer that a recipe trained: --synthesizer FOLDER",
             )
+        return {"kind": "training", **self.told()}
+
+    def told(self) -> Row:
+        """Its name, and what its training said in a word or a number."""
         plain = {key: value for key, value in self.provenance.items() if isinstance(value, int | float | str)}
-        return {"kind": "training", "generator": self.name, **plain}
+        return {"generator": self.name, **plain}
 
     def require_from_start(self) -> None:
         """Raises `BadInput` unless it can write weights from an initialisation."""
@@ -58,8 +62,8 @@ def load_source(name: str, path: Path | None) -> Source:
         generator = _bare(path)
         return Source(name, generator, _state_mark(generator), {})
     if path is not None and (path / universal_ablations.GENERATOR).is_file():
-        generator = universal_ablations.load(path)
-        return Source(name, generator, _state_mark(generator), {})
+        generator, training = universal_ablations.load(path)
+        return Source(name, generator, _state_mark(generator), training)
     synthesizer = _synthesizer(path)
     return Source(name, synthesizer.generator, _state_mark(synthesizer.generator), dict(synthesizer.provenance))
 

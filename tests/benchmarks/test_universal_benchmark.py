@@ -273,8 +273,9 @@ def test_only_states_that_fit_are_loaded(tmp_path: Path) -> None:
 
 def test_a_variant_is_read_with_what_it_was_made_of(tmp_path: Path) -> None:
     generator = universal_ablations.VARIANTS["rank-64"].make(3)
-    universal_ablations.save(generator, "rank-64", tmp_path)
+    universal_ablations.save(generator, "rank-64", tmp_path, {"minutes": 7.5})
     found = load_source("narrow", tmp_path)
+    assert found.told() == {"generator": "narrow", "minutes": 7.5}
     assert found.generator.network.sizes == generator.network.sizes
     for name, value in generator.network.state_dict().items():
         assert torch.equal(found.generator.network.state_dict()[name], value)
@@ -292,8 +293,8 @@ def test_a_folder_is_loaded_with_what_its_training_said(tmp_path: Path) -> None:
 def test_every_part_on_the_embedded_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save(make_universal(0).network.state_dict(), tmp_path / "state.pt")
-    few = "--architectures 1 --trained 1 --zoo 3 --overlapping 1 --finetuned 1 --inits 5 --init-epochs 1 --traced 1"
-    short = "--repeats 1 --epochs 1 --patience 1 --ridge-images 200 --finetune-epochs 2 --rate-epochs 1"
+    few = "--architectures 1 --others 1 --trained 1 --zoo 3 --overlapping 1 --finetuned 1 --inits 5 --init-epochs 1"
+    short = "--traced 1 --repeats 1 --epochs 1 --patience 1 --ridge-images 200 --finetune-epochs 2 --rate-epochs 1"
     parts = [part for part in PARTS if part not in ("start", "training")]
     arguments = ["--dataset", "digits", "--synthesizer", "state.pt", "--others", "other=state.pt", "--parts", *parts]
     main([*few.split(), *short.split(), "--share", "1/2", *arguments])

@@ -18,6 +18,9 @@ DOCUMENT = {
         | {"median": 0.99, "p05": 0.98, "min": 0.97},
         {"kind": "summary", "method": "synthesis", "split": "beyond", "family": "vit", "networks": 7}
         | {"median": 0.5, "p05": 0.25, "min": 0.125, "as_generated_median": 0.75},
+        {"kind": "summary", "method": "no-clip", "split": "unseen_size", "family": None, "networks": 7}
+        | {"median": 0.75, "p05": 0.125, "min": 0.0625},
+        {"kind": "other generator", "generator": "no-clip", "minutes": 7.5, "updates": 1234},
         {"kind": "overlap", "overlap": 0.25, "independent_overlap": 0.5, "accuracies": [0.1, 0.3]}
         | {"independent_accuracies": [0.5, 0.7], "cosine": 0.01},
         {"kind": "speed", "network": "mlp", "parameters": 1000, "threads": 2, "median": 0.5, "all": [0.4, 0.6]},
@@ -43,6 +46,8 @@ def test_tables_show_fractions_as_percentages_and_what_is_to_be_reached() -> Non
     assert "| `training_peak_rss_mb` | <= 8000 | 1,234.5 |" in lines
     assert "| converged | 3 | 99.00 | 98.00 | 97.00 | - |" in lines
     assert "| beyond the range | vit | synthesis | 7 | 50.00 | 25.00 | 12.50 | 75.00 |" in lines
+    assert "| no-clip | 7.5 | 1,234 | - | 75.00, 12.50 | - | - |" in lines
+    assert not any(line.startswith("| no-clip | 7 |") for line in lines), "it stands in a table of its own"
     assert "| 1 | 0.25 | 0.5 | 20.00 | 60.00 | 0.01 |" in lines
     assert "| mlp, 1,000 parameters | 2 | 0.500 | 0.400 to 0.600 |" in lines
     assert "| function dependence | - |" in lines
