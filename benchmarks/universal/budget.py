@@ -23,7 +23,7 @@ class Budget:
     zoo: int = 20
     others: int = 20
     overlapping: int = 10
-    finetuned: int = 10
+    finetuned: int = 8
     inits: int = 8
     init_epochs: int = 5
     traced: int = 20
