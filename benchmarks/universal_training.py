@@ -16,6 +16,7 @@ import torch
 
 import weightsmith as ws
 from benchmarks.harness import WORK, parser
+from benchmarks.mining import IMAGES, mined
 from benchmarks.phases import Phase, conduct
 from weightsmith.architectures.families import TRAINED
 from weightsmith.datasets import Dataset, DatasetRequest
@@ -25,16 +26,19 @@ from weightsmith.errors import BadInput
 from weightsmith.generators.universal import UniversalGenerator, make_universal
 from weightsmith.hypernetworks import HypernetworkSizes
 from weightsmith.hypernetworks.extent import Extent
-from weightsmith.hypernetworks.pool import ArchitecturePool
+from weightsmith.hypernetworks.pool import ArchitecturePool, ChosenPool
 from weightsmith.objectives.task import TaskLoss
 from weightsmith.tensorfile import read_tensors
 from weightsmith.universal import Coverage, UniversalSynthesizer
+
+AnyPool = ArchitecturePool | ChosenPool
 
 
 @dataclass(frozen=True)
 class PoolPhase:
     """A phase whose updates each draw some of the `pool` of architectures of these `families`.
 
+    Of those, with `hardest`, only so many for which the phase before wrote the worst weights, and `others` of the rest.
     `fixed_share`: see `HypernetworkSizes`; `blur`, `fewest`: see `TaskLoss`.
     """
 
@@ -45,10 +49,20 @@ class PoolPhase:
     blur: float = 0.0
     fewest: int = 64
     families: Mapping[str, int] = field(default_factory=lambda: dict(TRAINED))
+    hardest: int = 0
+    others: int = 0
 
     def drawn(self) -> ArchitecturePool:
-        """What is learned from."""
+        """What is learned from, or chosen from."""
         return ArchitecturePool("training", self.pool, self.families)
+
+    def learned(self, generator: UniversalGenerator, data: Dataset, folder: Path, workers: int) -> AnyPool:
+        """What is learned from; the hardest are found with the generator as it stands when the phase begins."""
+        if not self.hardest:
+            return self.drawn()
+        some = data.train.head(IMAGES)
+        file = folder / "mined.json"
+        return mined(self.drawn(), self.hardest, self.others, generator, some.images, some.labels, file, workers)
 
     def described(self) -> dict[str, Any]:
         """All of it, flat."""
@@ -64,6 +78,7 @@ PHASES = (
     # For a GPU; on two cores it takes hours.
     PoolPhase(Phase("widened", 6500, 1e-3, "cosine", 512), 0.5, 1200, 32, 0.1, 256, WITHOUT_MEDLEYS),
     PoolPhase(Phase("medleys", 4500, 7e-4, "cosine"), 0.5, 800, 12, 0.1),
+    PoolPhase(Phase("hardest", 5500, 7e-4, "cosine"), 0.5, 1600, 12, 0.1, hardest=400, others=300),
 )
 
 
@@ -78,10 +93,11 @@ def main() -> None:
     data, work = ws.load_dataset(wanted.dataset), WORK / "universal" / "training"
     tensors, history = begun(wanted.begin)
     for chosen in PHASES[len(history) :]:
-        generator = generator_of(chosen, tensors)
+        generator, folder = generator_of(chosen, tensors), work / chosen.phase.name
+        pool = chosen.learned(generator, data, folder, wanted.workers)
         generator.network.to(choose_device(wanted.device))
-        objective = TaskLoss(chosen.drawn(), chosen.architectures, chosen.blur, wanted.workers, fewest=chosen.fewest)
-        averaged, told = conduct(chosen.phase, generator, objective, data, work / chosen.phase.name)
+        objective = TaskLoss(pool, chosen.architectures, chosen.blur, wanted.workers, fewest=chosen.fewest)
+        averaged, told = conduct(chosen.phase, generator, objective, data, folder)
         tensors = read_tensors(averaged)[0]
         history.append({**chosen.described(), **told})
     generator.network.cpu()
@@ -125,9 +141,9 @@ def save(generator: UniversalGenerator, history: list[dict[str, Any]], data: Dat
 
 
 def pools() -> list[ArchitecturePool]:
-    """Pools that between them hold all that any phase learned from."""
+    """Pools that between them hold all that phases learned from, but for what was chosen from larger ones."""
     largest: dict[tuple[tuple[str, int], ...], PoolPhase] = {}
-    for chosen in sorted(PHASES, key=lambda one: one.pool):
+    for chosen in sorted((one for one in PHASES if not one.hardest), key=lambda one: one.pool):
         largest[tuple(chosen.families.items())] = chosen
     return [chosen.drawn() for chosen in largest.values()]
 

@@ -1,0 +1,52 @@
+"""Architectures that a hypernetwork writes bad weights for, so that a training can meet them more often."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from weightsmith.hashed import read_sealed_json, write_sealed_json
+from weightsmith.hypernetworks.pool import ArchitecturePool, ChosenPool
+
+IMAGES = 256  # that a network is judged by, of those that are trained on
+
+
+def mined(
+    pool: ArchitecturePool, hardest: int, others: int, generator: Any, images: Tensor, labels: Tensor, file: Path,
+    workers: int = 1,
+) -> ChosenPool:  # fmt: skip
+    """Of a pool, so many with the highest loss on some training images, and the first `others` of the rest.
+
+    Which ones is written to `file`, and read from there the next time, so that a training goes on with the same.
+    """
+    if not file.exists():
+        measure = partial(loss_of, pool, generator, images[:IMAGES], labels[:IMAGES])
+        with ProcessPoolExecutor(
+            workers, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)
+        ) as processes:
+            losses = list(processes.map(measure, range(len(pool)), chunksize=8))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_sealed_json(file, {"numbers": chosen(losses, hardest, others), "losses": losses})
+    return ChosenPool(tuple(pool.architecture(number) for number in read_sealed_json(file)["numbers"]))
+
+
+def chosen(losses: list[float], hardest: int, others: int) -> list[int]:
+    """The numbers of the highest losses (one that is not finite is the highest), and the first of the rest."""
+    order = sorted(range(len(losses)), key=lambda i: -losses[i] if math.isfinite(losses[i]) else -math.inf)
+    return sorted([*order[:hardest], *sorted(order[hardest:])[:others]])
+
+
+def loss_of(pool: ArchitecturePool, generator: Any, images: Tensor, labels: Tensor, number: int) -> float:
+    """The loss of the one network whose noise has the number of its architecture as its seed."""
+    one = pool[number]
+    with torch.no_grad():
+        weights = generator.weights(one.blueprint, torch.Generator().manual_seed(number))
+        return float(F.cross_entropy(one(weights, images), labels))
