@@ -167,7 +167,7 @@ BAD: list[tuple[Any, int | None, str]] = [
     ([], None, "the start is an empty list"),
     ("weights.pt", None, "the start is a str, not a state dict"),
     (7, None, "the start is a int, not a state dict"),
-    (None, 0, "0 networks"),
+    (None, 0, "n=0: so many"),
 ]
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_universal import (
@@ -154,7 +155,8 @@ def test_what_is_not_understood_is_named_and_initialised_in_the_standard_way(uni
         assert torch.equal(one[name], module.state_dict()[name])
         assert untouched[name].source == "stands"
     assert any("'cumsum' is not understood" in text for text in found.warnings)
-    assert "not generated: marks: as in the module, since no operation reads it" in found.lines
+    told = "marks: as in the module, since no operation reads it"
+    assert [line for line in found.lines if told in line] == [f"not generated: {told}"], "once"
     with pytest.raises(BadInput, match="'cumsum' is not understood"):
         universal.synthesize(module, 2, strict=True)
     with pytest.warns(SynthesisWarning, match="cumsum"):
@@ -196,8 +198,9 @@ def test_without_the_data_statistics_stand_and_it_is_said(
 
 
 def test_images_may_be_read_as_vectors(universal: UniversalSynthesizer) -> None:
-    found = ws.synthesize(Flat(), n=2, synthesizer=universal, input_shape=(64,))
-    assert all(map(same, found, ws.synthesize(Perceptron(), n=2, synthesizer=universal)))
+    as_images = ws.synthesize(Perceptron(), n=2, synthesizer=universal)
+    for shape in ((64,), 64, [np.int64(64)]):
+        assert all(map(same, ws.synthesize(Flat(), n=2, synthesizer=universal, input_shape=shape), as_images))
 
 
 def test_initialize_writes_in_place_and_says_what_it_did(universal: UniversalSynthesizer) -> None:
@@ -234,6 +237,8 @@ def test_a_module_that_branches_on_data_is_read_off_a_run_and_that_is_said(unive
     found = universal.synthesize(Branching(), 2)
     assert same(found.networks[0], universal.synthesize(Perceptron(), 2).networks[0])
     assert any("read off one run on an example" in text for text in found.warnings)
+    with pytest.raises(BadInput, match="read off one run on an example"):
+        universal.read(Branching(), strict=True)
 
 
 def test_networks_without_hidden_units_are_all_the_same_and_that_is_said(universal: UniversalSynthesizer) -> None:
@@ -285,8 +290,16 @@ class Raising(Perceptron):
 BAD: list[tuple[Any, dict[str, Any], str]] = [
     (Perceptron, {}, r"Perceptron is not a torch.nn.Module(.|\n)*give an instance"),
     (lambda x: x, {}, "a function is not a torch.nn.Module"),
-    (Perceptron(), {"n": 0}, "0 networks"),
-    (Perceptron(), {"n": -2}, "-2 networks"),
+    (nn.Flatten(), {}, "Flatten has no parameters"),
+    (Perceptron(), {"n": 0}, "n=0: so many"),
+    (Perceptron(), {"n": -2}, "n=-2: so many"),
+    (Perceptron(), {"n": "2"}, "n='2': so many"),
+    (Perceptron(), {"n": 1.5}, "n=1.5: so many"),
+    (Perceptron(), {"seed": -1}, "seed=-1 is no seed"),
+    (Perceptron(), {"seed": None}, "seed=None is no seed"),
+    (Perceptron(), {"input_shape": "64"}, "input shape '64' is not a shape"),
+    (Perceptron(), {"input_shape": (8, 8.0)}, r"input shape \(8, 8.0\) is not a shape"),
+    (Perceptron(), {"dataset": load_dataset(DIGITS)}, "the data set is a Dataset, not a name"),
     (Perceptron(classes=7), {}, r"gives \[2, 7\] for 2 images, not \[2, 10\]: digits has 10 classes"),
     (nn.LSTM(8, 10), {}, "Expected|gives a tuple|does not read"),
     (Flat(), {}, r"does not read images \[1, 8, 8\](.|\n)*\[64\], as input shape"),

@@ -181,6 +181,9 @@ def test_it_can_start_from_what_was_learned_before(run: RunFolder, tmp_path: Pat
     assert UniversalSynthesizer.load(found.universal).provenance["started from"] == str(run.universal)
     with pytest.raises(BadInput, match=r"has rank 5, this recipe 6"):
         trained(tmp_path / "other", "generator.options.rank=6", f"universal.start={run.universal}")
+    with pytest.raises(BadInput, match=r"nowhere is no folder(.|\n)*comes along: mnist-universal, mnist-cnn-start"):
+        trained(tmp_path / "other", "universal.start=nowhere")
+    assert not (tmp_path / "other").exists(), "it can be begun with another start"
 
 
 def test_families_that_leave_a_split_empty_are_refused_before_training(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_description_names_what_is_odd() -> None:
     def described(name: str) -> str:
         return describe(ParameterGraph.of(odd(name), ODD[name].shape))
 
-    assert described("custom").splitlines()[-1].startswith("! not understood: cumsum: its tensors are initialised")
+    assert described("custom").splitlines()[-1].startswith("! not understood: cumsum: tensors that nothing else reads")
     assert any(line.startswith("! cumsum") for line in described("custom").splitlines())
     assert "read by no operation: seldom.weight, seldom.bias" in described("branching")
     assert described("branching").startswith("walked along the path of one batch of 2")
@@ -131,12 +131,26 @@ def test_the_command_describes_draws_and_refuses(program: Run, tmp_path: Path) -
     done = program(*common, "--out", tmp_path / "net.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "a.weight 5x3" in done.stdout
-    assert (tmp_path / "net.png").exists()
+    assert "picture: " in done.stdout
+    drawn = (tmp_path / "net.png").read_bytes()
+    again = program(*common, "--out", tmp_path / "net.png", cwd=tmp_path)
+    assert (again.returncode, (tmp_path / "net.png").read_bytes()) == (2, drawn)
+    assert "choose another name with --out" in again.stderr
     found = json.loads(program("graph", "mlp", "--input-shape", "1,2,3", "--json", cwd=tmp_path).stdout)
     assert (found["kind"], found["headline"]["traced_by"]) == ("graph", "export")
     assert found["rows"][0]["tensor"] == "fc1.weight"
     strict = program(*common, "--strict", "--out", tmp_path / "other.png", cwd=tmp_path)
     assert (strict.returncode, (tmp_path / "other.png").exists()) == (2, False)
     assert "not understood: cumsum" in strict.stderr
+    (tmp_path / "others.py").write_text(
+        "import torch\n\nclass Branching(torch.nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.a = torch.nn.Linear(3, 2)\n\n"
+        "    def forward(self, x):\n        return self.a(x) if float(x.sum()) < 99 else x[:, :2]\n\n"
+        "def lazy():\n    return torch.nn.LazyLinear(2)\n"
+    )
+    for name, said in (("Branching", "depend on data"), ("lazy", "'weight' has no shape yet")):
+        refused = program("graph", f"others:{name}", "--input-shape", "3", "--strict", cwd=tmp_path)
+        assert refused.returncode == 2
+        assert said in refused.stderr
     assert program("graph", "mlp", "--input-shape", "1,x", cwd=tmp_path).returncode == 2
     assert program("graph", "mlp", "--out", "net.gif", cwd=tmp_path).returncode == 2

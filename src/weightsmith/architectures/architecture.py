@@ -46,7 +46,8 @@ class Architecture:
                 module = builder()
             except TypeError as error:
                 raise BadInput(
-                    f"architecture {self.name!r} refuses options {dict(self.options)}: {error}", ""
+                    f"architecture {self.name!r} refuses options {dict(self.options)}: {error}",
+                    "give the options that it takes, and name what is called to make a network",
                 ) from error
         if not isinstance(module, nn.Module):
             raise BadInput(f"{self.name} gave a {type(module).__name__}, not a torch.nn.Module", "return the module")

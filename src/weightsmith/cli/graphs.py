@@ -9,6 +9,7 @@ import typer
 
 from weightsmith.cli.app import app
 from weightsmith.cli.documents import print_document
+from weightsmith.cli.outputs import require_new_picture
 from weightsmith.cli.runs import Json
 from weightsmith.errors import BadInput
 
@@ -22,8 +23,8 @@ Classes = Annotated[int, typer.Option(min=1, help="How many classes a named arch
 Options = Annotated[
     list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="Of the architecture, as hidden=[8]; repeat.")
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Draw a picture, too: a file that ends in .png or .svg.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse a network with operations that are not understood.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Draw a picture, too: a new file, .png or .svg.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse operations that are not understood, or depend on data.")]
 
 
 @app.command(short_help="Show the computation graph of a network.")
@@ -38,12 +39,14 @@ def graph(
 ) -> None:
     """Show what is seen of a network: operations, tensors, and the units that may stand in any order."""
     wanted = _architecture(architecture, input_shape, classes, option or [])
-    if out is not None and out.suffix.lower() not in (".png", ".svg"):
-        raise BadInput(f"no picture can be written as {str(out)!r}", "end its name with .png or .svg")
+    if out is not None:
+        require_new_picture(out, "--out")
     from weightsmith.graph import ParameterGraph
     from weightsmith.report.graph import describe, picture
 
     found = ParameterGraph.of(wanted.build(0), wanted.input_shape)
+    if strict and found.traced_by == "autograd":
+        raise BadInput(f"operations of {architecture} depend on data", "leave out --strict, or what depends on data")
     if strict and found.not_understood:
         named = ", ".join(found.not_understood)
         raise BadInput(f"operations of {architecture} are not understood: {named}", "leave out --strict, or them")
@@ -53,6 +56,8 @@ def graph(
         print_document("graph", _headline(found), _rows(found))
     else:
         typer.echo(describe(found))
+        if out is not None:
+            typer.echo(f"picture: {out}")
 
 
 def _architecture(name: str, input_shape: str, classes: int, options: list[str]) -> Architecture:

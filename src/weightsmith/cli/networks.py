@@ -79,7 +79,7 @@ def sample(
     out = out or (None if evaluate else Path("samples"))
     if out is not None and out.is_dir() and any(out.iterdir()):
         raise BadInput(f"{out} is not empty", "choose a new folder with --out")
-    loaded = Synthesizer.load(synthesizer_folder(synthesizer), architecture)
+    loaded = Synthesizer.load(synthesizer_folder(synthesizer, SAMPLED), architecture)
     data = _made_with(loaded, for_dataset) if evaluate else None
     wanted = {"accuracy": accuracy, "loss": loss, "dataset": for_dataset, "sampler": sampler, "guidance": guidance}
     asked: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}

@@ -38,12 +38,12 @@ def network_files(out: Path, n: int) -> list[Path]:
     return files
 
 
-def require_new_picture(path: Path) -> None:
+def require_new_picture(path: Path, option: str = "--picture") -> None:
     """Refuse a picture that exists, is of no known kind, or cannot be written, before any work is done."""
     if path.suffix.lower() not in PICTURES:
         raise BadInput(f"no picture can be written as {path.name!r}", f"end its name with {' or '.join(PICTURES)}")
     if path.exists():
-        raise BadInput(f"{path} exists", "choose another name with --picture, or delete it first")
+        raise BadInput(f"{path} exists", f"choose another name with {option}, or delete it first")
     require_writable_folder(path.absolute().parent)
 
 

@@ -8,8 +8,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from weightsmith.errors import BadInput
 
 SEED = 0
+
+
+def require_shapes(module: nn.Module) -> None:
+    """Raise `BadInput` for a tensor that has no shape before the module was run."""
+    for name, value in module.state_dict(keep_vars=True).items():
+        if is_lazy(value):
+            raise BadInput(f"tensor {name!r} has no shape yet", "run the module once on an example, then give it")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from weightsmith.errors import BadInput
-from weightsmith.graph.borrowing import SEED
+from weightsmith.graph.borrowing import SEED, require_shapes
 from weightsmith.graph.einsum import Equation
 from weightsmith.graph.flow import Flow
 from weightsmith.graph.groups import Group, groups_along, permutation_groups, scale_groups
@@ -55,8 +55,10 @@ class ParameterGraph:
         """The graph of a module of one floating input `[batch, *input_shape]`.
 
         The module is exported in evaluation mode, or else run on a random example and its autograd graph walked (`by`
-        asks for one of the two), and left as it was. Raises `NotExportable` (a `BadInput`), naming why both failed.
+        asks for one of the two), and left as it was. Raises `NotExportable` (a `BadInput`), naming why both failed, and
+        `BadInput` for a tensor that has no shape yet.
         """
+        require_shapes(module)
         like = next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
         example = torch.randn(EXAMPLES, *input_shape, generator=torch.Generator().manual_seed(SEED))
         return cls.traced(module, example.to(like), by=by)

@@ -12,7 +12,7 @@ import weightsmith
 from weightsmith.engines.local import LocalEngine
 from weightsmith.environment import command_line
 from weightsmith.files import exclusive_lock
-from weightsmith.pipeline.folder import RunFolder
+from weightsmith.pipeline.folder import MANIFEST, RunFolder
 from weightsmith.pipeline.planning import require_one_shape
 from weightsmith.pipeline.units import measure
 from weightsmith.report import report_of
@@ -124,6 +124,8 @@ def run_pipeline(
     else:
         require_experiment(recipe)
         require_one_shape(recipe)
+    if recipe.universal.start is not None and not (Path(folder) / MANIFEST).exists():
+        load_entry("weightsmith.pipeline.universal.train:start_of")(recipe)  # refused before there is a folder
     reporter = reporter or Silent()
     run = RunFolder.prepare(Path(folder), recipe, reporter.note)
     complete(run, until=until, reporter=reporter, engine=engine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from weightsmith.errors import BadInput
@@ -17,23 +18,25 @@ PRETRAINED: dict[str, str] = {
 # Data set -> the one of them that writes weights of any architecture for it.
 UNIVERSAL: dict[str, str] = {"mnist": "mnist-universal"}
 FROM_START = ("mnist-cnn-start",)
-SAMPLED = tuple(name for name in PRETRAINED if name not in (*UNIVERSAL.values(), *FROM_START))
+# Those that write weights for a module, and those whose networks are sampled.
+WRITING = (*UNIVERSAL.values(), *FROM_START)
+SAMPLED = tuple(name for name in PRETRAINED if name not in WRITING)
 
 
-def synthesizer_folder(name: str | Path) -> Path:
+def synthesizer_folder(name: str | Path, fitting: Iterable[str] = tuple(PRETRAINED)) -> Path:
     """The folder of a synthesizer: the path itself, or that of one that comes along. A folder goes before a name.
 
-    Raises `BadInput` where it is neither, or does not lie in this installation.
+    Raises `BadInput`, naming those that are `fitting`, where it is neither, or does not lie in this installation.
     """
     folder = Path(name)
     if folder.exists():
         return folder
     if str(name) in PRETRAINED:
         return _shipped(str(name))
-    near = nearest(str(name), PRETRAINED)
+    near = nearest(str(name), fitting)
     hint = f"; the nearest is {near!r}" if near else ""
     raise BadInput(
-        f"{name} is no folder", f"give a synthesizer's folder, or one that comes along: {', '.join(PRETRAINED)}{hint}"
+        f"{name} is no folder", f"give a synthesizer's folder, or one that comes along: {', '.join(fitting)}{hint}"
     )
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from weightsmith.errors import BadInput
 from weightsmith.pretrained import UNIVERSAL
 from weightsmith.universal.borrowing import require_module
+from weightsmith.universal.reading import require_name
 from weightsmith.universal.starting import Start, count_of
 from weightsmith.universal.synthesis import State, Synthesis
 from weightsmith.universal.synthesizer import UniversalSynthesizer
@@ -89,6 +90,7 @@ def synthesizer_for(dataset: str | None, synthesizer: Given) -> UniversalSynthes
         return synthesizer
     if synthesizer is not None:
         return UniversalSynthesizer.load(synthesizer)
+    require_name(dataset)
     wanted = dataset or _DATASET
     if wanted not in UNIVERSAL:
         raise BadInput(

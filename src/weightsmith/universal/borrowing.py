@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from weightsmith.errors import BadInput
+from weightsmith.graph.borrowing import require_shapes
 
 _RESETS = ("reset_parameters", "_reset_parameters")  # the second is how nn.MultiheadAttention and others call it
 
@@ -26,8 +26,9 @@ def require_module(module: Any) -> None:
             raise BadInput(
                 f"{name!r} in the state dict is a {type(value).__name__}, not a tensor", "remove extra state"
             )
-        if is_lazy(value):
-            raise BadInput(f"tensor {name!r} has no shape yet", "run the module once on an example, then give it")
+    require_shapes(module)
+    if next(module.parameters(), None) is None:
+        raise BadInput(f"{type(module).__name__} has no parameters", "give a network with weights to be written")
 
 
 def borrowed(module: nn.Module, seed: int) -> nn.Module:

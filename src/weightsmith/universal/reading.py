@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal
 
 import torch
@@ -19,6 +20,7 @@ from weightsmith.universal.borrowing import borrowed, initialiser, is_blank, req
 from weightsmith.universal.coverage import Coverage, Excess
 
 _EXAMPLES = 2
+_WALKED = "its operations were read off one run on an example, since they depend on data: other paths are not known"
 _SEED = 0  # of what a module on the meta device is given while it is looked at
 
 
@@ -67,10 +69,11 @@ class Reading:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is not as in training: operations and tensors that are not understood, and what is beyond its range."""
+        """What is not as in training: what is not understood, known of one run alone, or beyond its range."""
         unknown = [f"operation {name!r} is not understood" for name in self.graph.not_understood]
         left = [str(entry) for entry in self.untouched if not entry.understood]
-        return (*unknown, *left, *map(str, self.excess))
+        walked = [_WALKED] if self.graph.traced_by == "autograd" else []
+        return (*unknown, *walked, *left, *map(str, self.excess))
 
     @classmethod
     def of(cls, module: nn.Module, covers: Coverage, input_shape: Sequence[int] | None = None) -> Reading:
@@ -100,9 +103,15 @@ class Reading:
         )
 
 
+def require_name(dataset: object) -> None:
+    """Raise `BadInput` for a data set that is not given by its name."""
+    if dataset is not None and not isinstance(dataset, str):
+        raise BadInput(f"the data set is a {type(dataset).__name__}, not a name", "give its name, such as mnist")
+
+
 def _read_as(form: nn.Module, covers: Coverage, wanted: Sequence[int] | None) -> tuple[int, ...]:
     """Have the copy read images in the shape that its user gives them, so that its graph begins at the image."""
-    shape = covers.input_shape if wanted is None else tuple(wanted)
+    shape = covers.input_shape if wanted is None else _sizes(wanted)
     if math.prod(shape) != math.prod(covers.input_shape) or any(size < 1 for size in shape):
         raise BadInput(
             f"input shape {list(shape)} does not fit images {list(covers.input_shape)} of {covers.dataset}",
@@ -111,6 +120,14 @@ def _read_as(form: nn.Module, covers: Coverage, wanted: Sequence[int] | None) ->
     if shape != covers.input_shape:
         form.register_forward_pre_hook(lambda _, inputs: (inputs[0].reshape(len(inputs[0]), *shape),))
     return shape
+
+
+def _sizes(wanted: Any) -> tuple[int, ...]:
+    """A shape that was asked for; one number is the shape of a vector."""
+    found = tuple(wanted) if isinstance(wanted, Sequence) and not isinstance(wanted, str) else (wanted,)
+    if not all(isinstance(size, Integral) for size in found):
+        raise BadInput(f"input shape {wanted!r} is not a shape", "give whole numbers, such as (784,) or (1, 28, 28)")
+    return tuple(map(int, found))
 
 
 def _require_logits(form: nn.Module, covers: Coverage, shape: tuple[int, ...]) -> None:

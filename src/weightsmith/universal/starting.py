@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -32,14 +33,21 @@ def count_of(n: int | None, start: Start | None, otherwise: int) -> int:
     Raises `BadInput` for fewer than one, and for another number than there are starts.
     """
     starts = None if start is None else len(listed(start))
-    if n is not None and n < 1:
-        raise BadInput(f"{n} networks are asked for", "ask for one or more")
+    if n is not None and (not isinstance(n, Integral) or n < 1):
+        raise BadInput(f"n={n!r}: so many networks cannot be written", "ask for a whole number, one or more")
     if starts is not None and n not in (None, starts):
         raise BadInput(
             f"{n} networks are asked for from {starts} start{'s' if starts > 1 else ''}: each start gives one network",
             "give as many starts, or leave the number out",
         )
-    return starts or n or otherwise
+    return int(starts or n or otherwise)
+
+
+def checked_seed(seed: object) -> int:
+    """A seed as it was given. Raises `BadInput` for what is no whole number from 0 on."""
+    if not isinstance(seed, Integral) or seed < 0:
+        raise BadInput(f"seed={seed!r} is no seed", "give a whole number from 0 on")
+    return int(seed)
 
 
 def given_starts(reading: Reading, start: Start) -> list[State]:

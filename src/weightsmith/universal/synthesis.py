@@ -70,7 +70,8 @@ class Synthesis:
         if any(one.reason == _BUFFER for one in reading.untouched):
             how = "recalibrated on training images" if self.recalibrated else "as in the module"
             found.append(f"buffers: {how}")
-        return found + [f"warning: {text}" for text in self.warnings]
+        told = {str(one) for one in reading.untouched}
+        return found + [f"warning: {text}" for text in self.warnings if text not in told]
 
 
 _BUFFER = "it is a buffer"

@@ -25,11 +25,11 @@ from weightsmith.errors import BadInput
 from weightsmith.generators.universal import StartedGenerator, UniversalGenerator
 from weightsmith.hypernetworks import Hypernetwork, HypernetworkSizes
 from weightsmith.hypernetworks.started import StartedHypernetwork
-from weightsmith.pretrained import synthesizer_folder
+from weightsmith.pretrained import WRITING, synthesizer_folder
 from weightsmith.settings.universal import SCHEMA, UniversalConfig
 from weightsmith.universal.coverage import Coverage
-from weightsmith.universal.reading import Reading
-from weightsmith.universal.starting import Start, count_of
+from weightsmith.universal.reading import Reading, require_name
+from weightsmith.universal.starting import Start, checked_seed, count_of
 from weightsmith.universal.synthesis import Synthesis
 from weightsmith.universal.writing import write_networks
 
@@ -63,6 +63,7 @@ class UniversalSynthesizer:
 
         Raises what these raise.
         """
+        seed = checked_seed(seed)
         self._require(n, start)
         reading = self.read(module, dataset=dataset, strict=strict, input_shape=input_shape)
         return self.write(reading, n, seed, recalibrate=recalibrate, start=start)
@@ -80,6 +81,7 @@ class UniversalSynthesizer:
         Raises `BadInput` for a data set that this was not trained for, and for a module that does not fit it or
         cannot be traced; with `strict` also for operations and tensors that are not understood or beyond its range.
         """
+        require_name(dataset)
         if dataset is not None and dataset != self.covers.dataset:
             raise BadInput(
                 f"this synthesizer was trained for data set {self.covers.dataset!r}, not {dataset!r}",
@@ -108,11 +110,12 @@ class UniversalSynthesizer:
         `start`: for a synthesizer that begins at given weights, a state dict of the module or a list of them, one a
         network; without it, each begins at a standard initialisation of its own. Running statistics are measured on
         training images where there are any and the data set can be had; where it cannot, a warning of the record says
-        so. Raises `BadInput` for `n` below one, for a start that is not of this module, not finite, or of no use here.
+        so. Raises `BadInput` for `n` below one, a seed below 0, and a start that is not of this module, not finite, or
+        of no use here.
         """
         count = self._require(n, start)
         with torch.device("cpu"):
-            return write_networks(self.generator, self.covers, reading, count, seed, recalibrate, start)
+            return write_networks(self.generator, self.covers, reading, count, checked_seed(seed), recalibrate, start)
 
     @property
     def begins_at_weights(self) -> bool:
@@ -147,7 +150,7 @@ class UniversalSynthesizer:
 
         Raises `ArtifactError` for a damaged, foreign or newer folder, `BadInput` for a name that is none.
         """
-        folder = synthesizer_folder(folder)
+        folder = synthesizer_folder(folder, WRITING)
         document = read_config(folder, SCHEMA)
         with assembling(folder):
             config = UniversalConfig.model_validate(document)

@@ -43,10 +43,6 @@ def write_networks(
     kept = given or [{}] * n
     written = [_completed(reading, *parts) for parts in zip(made, kept, seeds, strict=True)]
     warnings = [*reading.problems, *_silent(reading, starts)]
-    if reading.graph.traced_by == "autograd":
-        warnings.append(
-            "its operations were read off one run on an example, since they depend on data: other paths are not known"
-        )
     if n > 1 and not reading.blueprint.units and not starts:
         warnings.append(
             "it has no hidden units that may change places, whose noise networks differ by: all are the same"

@@ -9,11 +9,12 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
+from torch import nn
 
 from weightsmith.ensemble import choose_device
 from weightsmith.environment import command_line
 from weightsmith.errors import BadInput, Diverged
-from weightsmith.generators.universal import UniversalGenerator, make_universal
+from weightsmith.generators.universal import make_universal
 from weightsmith.hypernetworks import HypernetworkSizes
 from weightsmith.hypernetworks.extent import Extent
 from weightsmith.hypernetworks.pool import ArchitecturePool
@@ -46,8 +47,14 @@ def train_stage(run: RunFolder, reporter: Reporter) -> None:
     run.universal_state.unlink(missing_ok=True)
 
 
-def _start_from(generator: UniversalGenerator, name: str) -> None:
-    """Take the weights of a saved synthesizer. Raises `BadInput` where its sizes are others, or it reads weights."""
+def start_of(recipe: Recipe) -> nn.Module | None:
+    """The hypernetwork that training goes on with, where the recipe names one.
+
+    Raises `BadInput` where its sizes are others than the recipe's, or it reads weights.
+    """
+    name, wanted = recipe.universal.start, asdict(HypernetworkSizes(**recipe.generator.options))
+    if name is None:
+        return None
     synthesizer = UniversalSynthesizer.load(name)
     if synthesizer.begins_at_weights:
         raise BadInput(
@@ -55,14 +62,14 @@ def _start_from(generator: UniversalGenerator, name: str) -> None:
             "name a synthesizer that writes from noise",
         )
     saved = synthesizer.generator.network
-    wanted, found = asdict(generator.network.sizes), asdict(saved.sizes)
+    found = asdict(saved.sizes)
     for size in ("noise", "dim", "rank", "depth", "heads"):
         if wanted[size] != found[size]:
             raise BadInput(
                 f"universal.start={name!r} has {size} {found[size]}, this recipe {wanted[size]}",
                 f"use generator.options.{size}={found[size]}",
             )
-    generator.network.load_state_dict(saved.state_dict())
+    return saved
 
 
 def epochs_of(recipe: Recipe) -> int:
@@ -76,8 +83,8 @@ def _train(run: RunFolder, reporter: Reporter) -> None:
     generator = make_universal(
         derive_seed(recipe.seed, "universal", "generator"), HypernetworkSizes(**recipe.generator.options)
     )
-    if recipe.universal.start is not None:
-        _start_from(generator, recipe.universal.start)
+    if (start := start_of(recipe)) is not None:
+        generator.network.load_state_dict(start.state_dict())
     generator.network.to(device)
     objective = OBJECTIVES[recipe.universal.objective](pool, recipe.universal)
     log = MetricsLog(run.metrics, every=1)

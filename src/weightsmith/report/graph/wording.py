@@ -9,7 +9,7 @@ from typing import Any
 from weightsmith.graph import Operation, ParameterGraph
 from weightsmith.graph.groups import Group
 
-REMEDY = "its tensors are initialised in the standard way, their units stay in order; --strict refuses"
+REMEDY = "tensors that nothing else reads are not generated, units that reach it stay in order; --strict refuses"
 
 
 def shape_text(shape: Iterable[int]) -> str:
