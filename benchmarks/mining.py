@@ -16,19 +16,17 @@ from torch.nn import functional as F
 from weightsmith.hashed import read_sealed_json, write_sealed_json
 from weightsmith.hypernetworks.pool import ArchitecturePool, ChosenPool
 
-IMAGES = 256  # that a network is judged by, of those that are trained on
-
 
 def mined(
     pool: ArchitecturePool, hardest: int, others: int, generator: Any, images: Tensor, labels: Tensor, file: Path,
     workers: int = 1,
 ) -> ChosenPool:  # fmt: skip
-    """Of a pool, so many with the highest loss on some training images, and the first `others` of the rest.
+    """Of a pool, so many with the highest loss on these images, and the first `others` of the rest.
 
     Which ones is written to `file`, and read from there the next time, so that a training goes on with the same.
     """
     if not file.exists():
-        measure = partial(loss_of, pool, generator, images[:IMAGES], labels[:IMAGES])
+        measure = partial(loss_of, pool, generator, images, labels)
         with ProcessPoolExecutor(
             workers, multiprocessing.get_context("spawn"), torch.set_num_threads, (1,)
         ) as processes:

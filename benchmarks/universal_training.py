@@ -16,7 +16,7 @@ import torch
 
 import weightsmith as ws
 from benchmarks.harness import WORK, parser
-from benchmarks.mining import IMAGES, mined
+from benchmarks.mining import mined
 from benchmarks.phases import Phase, conduct
 from weightsmith.architectures.families import TRAINED
 from weightsmith.datasets import Dataset, DatasetRequest
@@ -32,6 +32,7 @@ from weightsmith.tensorfile import read_tensors
 from weightsmith.universal import Coverage, UniversalSynthesizer
 
 AnyPool = ArchitecturePool | ChosenPool
+JUDGED = 256  # training images, by which the hardest architectures are found
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class PoolPhase:
         """What is learned from; the hardest are found with the generator as it stands when the phase begins."""
         if not self.hardest:
             return self.drawn()
-        some = data.train.head(IMAGES)
+        some = data.train.head(JUDGED)
         file = folder / "mined.json"
         return mined(self.drawn(), self.hardest, self.others, generator, some.images, some.labels, file, workers)
 

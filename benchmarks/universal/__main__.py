@@ -91,7 +91,7 @@ class Measuring:
         return rows, sorted({*kept.commits, *trained.commits})
 
     def _other(self, source: Source, kept: Kept) -> list[Row]:
-        rows = accuracy.measured(source, kept, self.data, self.budget.others, OF_OTHERS)
+        rows = accuracy.measured(source, kept, self.data, self.budget.compared, OF_OTHERS)
         return [{"kind": "other generator", **source.told()}, *rows]
 
     def _others(self) -> list[Source]:

@@ -12,7 +12,7 @@ class Budget:
 
     `architectures`: written and measured; `trained`: trained to convergence; `zoo`: trained ones of the training split,
     of families that are measured, from which `nearest_zoo` takes; `overlapping`: whose errors are compared;
-    `others`: of other generators, written and measured; `finetuned`: trained on. `inits`, `init_epochs`: of the
+    `compared`: of other generators, written and measured; `finetuned`: trained on. `inits`, `init_epochs`: of the
     start-conditioned part. `traced`: timed. `repeats` of every timing. `epochs` at most and `patience` of early
     stopping; `ridge_images` that a head is solved on; `finetune_epochs` at the main learning rate and `rate_epochs` at
     the others.
@@ -21,7 +21,7 @@ class Budget:
     architectures: int = 100
     trained: int = 20
     zoo: int = 20
-    others: int = 20
+    compared: int = 20
     overlapping: int = 10
     finetuned: int = 8
     inits: int = 8

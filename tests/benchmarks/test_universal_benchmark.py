@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks import universal_ablations
 from benchmarks.universal import start
-from benchmarks.universal.__main__ import PARTS, assemble, chosen_parts, differing, main
+from benchmarks.universal.__main__ import PARTS, assemble, chosen_parts, differing, main, options
 from benchmarks.universal.accuracy import quantile, summaries
 from benchmarks.universal.baselines import features, last_linear
 from benchmarks.universal.budget import Budget
@@ -236,6 +236,11 @@ def test_a_result_is_written_when_all_parts_are_there(tmp_path: Path, capsys: py
     assert len([row for row in found["rows"] if row["kind"] == "summary"]) == 2 * len(SPLITS)
 
 
+def test_what_is_typed_becomes_the_budget() -> None:
+    wanted = options().parse_args(["--compared", "7", "--others", "one=a", "two=b"])
+    assert (Budget.of(wanted), wanted.others) == (Budget(compared=7), ["one=a", "two=b"])
+
+
 def test_parts_follow_one_another_and_must_have_measured_the_same_weights() -> None:
     assert chosen_parts(None) == list(PARTS)
     assert chosen_parts(["start", "nearest_zoo", "inits", "trained"]) == ["trained", "nearest_zoo", "inits", "start"]
@@ -293,7 +298,7 @@ def test_a_folder_is_loaded_with_what_its_training_said(tmp_path: Path) -> None:
 def test_every_part_on_the_embedded_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save(make_universal(0).network.state_dict(), tmp_path / "state.pt")
-    few = "--architectures 1 --others 1 --trained 1 --zoo 3 --overlapping 1 --finetuned 1 --inits 5 --init-epochs 1"
+    few = "--architectures 1 --compared 1 --trained 1 --zoo 3 --overlapping 1 --finetuned 1 --inits 5 --init-epochs 1"
     short = "--traced 1 --repeats 1 --epochs 1 --patience 1 --ridge-images 200 --finetune-epochs 2 --rate-epochs 1"
     parts = [part for part in PARTS if part not in ("start", "training")]
     arguments = ["--dataset", "digits", "--synthesizer", "state.pt", "--others", "other=state.pt", "--parts", *parts]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from weightsmith.graph import ParameterGraph
 from weightsmith.hypernetworks.basis import cosine_basis
-from weightsmith.hypernetworks.drafting import draft
+from weightsmith.hypernetworks.drafting import Draft, draft
 from weightsmith.hypernetworks.plans import (
     SIDES,
     AxisPlan,
@@ -30,21 +30,9 @@ from weightsmith.hypernetworks.plans import (
 
 
 @dataclass(frozen=True)
-class Blueprint:
-    """All that a hypernetwork reads of an architecture.
+class Blueprint(Draft):
+    """All that a hypernetwork reads of an architecture: the draft of its graph, and what follows of it."""
 
-    `space_of`: the space (layer of units) of each unit, int64 `[unit]`; `group_of`: its permutation group, likewise.
-    `features` float32 `[tensor, FEATURES]`. `writes` and `reads` `[space, tensor]`: which tensors' unit and input axes
-    run over a space, rows summing to one or zero. `untouched`: tensors left to their standard initialisation, and why.
-    """
-
-    tensors: tuple[TensorPlan, ...]
-    space_of: Tensor
-    group_of: Tensor
-    features: Tensor
-    writes: Tensor
-    reads: Tensor
-    untouched: Mapping[str, str]
     _elsewhere: dict[torch.device, Blueprint] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def on(self, device: torch.device) -> Blueprint:
@@ -71,7 +59,7 @@ class Blueprint:
     @classmethod
     def of(cls, graph: ParameterGraph) -> Blueprint:
         """The blueprint of a graph."""
-        return cls(*draft(graph))
+        return cls(**vars(draft(graph)))
 
     @cached_property
     def place_in_space(self) -> Tensor:

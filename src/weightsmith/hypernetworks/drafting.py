@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,8 +15,14 @@ from weightsmith.hypernetworks.context import FEATURES, Surroundings, tensor_fea
 from weightsmith.hypernetworks.plans import AxisPlan, Grid, TensorPlan, ranks
 
 
-class Draft(NamedTuple):
-    """The fields of a `Blueprint`, which says what they are."""
+@dataclass(frozen=True)
+class Draft:
+    """What a graph says to a hypernetwork.
+
+    `space_of`: the space (layer of units) of each unit, int64 `[unit]`; `group_of`: its permutation group, likewise.
+    `features` float32 `[tensor, FEATURES]`. `writes` and `reads` `[space, tensor]`: which tensors' unit and input axes
+    run over a space, rows summing to one or zero. `untouched`: tensors left to their standard initialisation, and why.
+    """
 
     tensors: tuple[TensorPlan, ...]
     space_of: Tensor
