@@ -80,6 +80,8 @@ PHASES = (
     PoolPhase(Phase("widened", 6500, 1e-3, "cosine", 512), 0.5, 1200, 32, 0.1, 256, WITHOUT_MEDLEYS),
     PoolPhase(Phase("medleys", 4500, 7e-4, "cosine"), 0.5, 800, 12, 0.1),
     PoolPhase(Phase("hardest", 5500, 7e-4, "cosine"), 0.5, 1600, 12, 0.1, hardest=400, others=300),
+    # For a GPU again.
+    PoolPhase(Phase("deepened", 5000, 1e-3, "cosine", 512), 0.5, 2400, 32, 0.1, 256, hardest=900, others=700),
 )
 
 
