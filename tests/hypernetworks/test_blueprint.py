@@ -168,7 +168,8 @@ def test_medleys_hold_nothing_that_training_keeps_apart() -> None:
     assert dense.isdisjoint({("layer", "gelu"), ("batch", "tanh")})
     assert all(activation != "tanh" for _, norm, activation, adds in layers if adds or norm == "group")
     assert all(activation != "silu" for kind, *_, activation, _ in layers if kind == "grouped")
-    assert {("batch", "max"), ("layer", "average"), ("grouped", "average head"), ("large", "flatten head")} < networks
+    assert {("batch", "max"), ("layer", "average"), ("grouped", "average head")} < networks
+    assert {("large", "flatten head"), ("large", "quarters head")} < networks
     assert networks.isdisjoint({("batch", "average"), ("large", "average head")})
 
 

@@ -63,6 +63,8 @@ def test_closed_forms_count_what_is_drawn(split: Split) -> None:
         ),
         ("hybrid", {"width": 8, "blocks": ["grouped", "pointwise", "perceptron", "convolution"], "norm": "none"}),
         ("hybrid", {"blocks": ["columns", "rows", "columns"], "pool": "depthwise", "halved_before": 0}),
+        ("hybrid", {"blocks": ["depthwise", "rows"], "head_kind": "quarters"}),
+        ("separable", {"channels": [6, 9], "head_kind": "quarters"}),
         (
             "medley",
             {
@@ -77,6 +79,7 @@ def test_closed_forms_count_what_is_drawn(split: Split) -> None:
                 "dense_activations": ["tanh", "gelu"],
             },
         ),
+        ("medley", {"head_kind": "quarters", "dense": [6], "dense_norms": ["none"], "dense_activations": ["silu"]}),
         ("medley", {"kinds": [], "widths": [], "norms": [], "activations": [], "halvings": [], "head_kind": "flatten"}),
         ("mlp", {"hidden": [7, 5], "norm": "batch"}),
     ],

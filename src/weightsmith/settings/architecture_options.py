@@ -15,11 +15,11 @@ NORM_GROUPS = 4  # of a group norm
 Activation = Annotated[Literal["relu", "gelu", "tanh", "silu"], BeforeValidator(read_text)]
 Norm = Annotated[Literal["none", "batch", "group", "layer"], BeforeValidator(read_text)]
 DenseNorm = Annotated[Literal["none", "layer", "batch"], BeforeValidator(read_text)]
-HeadKind = Annotated[Literal["flatten", "average"], BeforeValidator(read_text)]
+HeadKind = Annotated[Literal["flatten", "quarters", "average"], BeforeValidator(read_text)]
 Few = Annotated[Integer, Field(ge=1, le=1024)]
 Kernel = Annotated[Integer, Field(ge=1, le=255)]
 _NORM = "The norm after each convolution: none, batch, group (four groups) or layer (channels and positions together)."
-_HEAD = "What the linear head reads: the flattened grid, or its average."
+_HEAD = "What the linear head reads: the flattened grid, the average of each quarter of it, or of all of it."
 
 
 SUMS = 8  # learned sums of tokens that a head may read
@@ -260,7 +260,7 @@ class MedleyOptions(Options):
         _alike(len(self.kinds), widths=self.widths, norms=self.norms, activations=self.activations)
         _alike(len(self.kinds), halvings=self.halvings)
         _alike(len(self.dense), dense_norms=self.dense_norms, dense_activations=self.dense_activations)
-        if not self.kinds and self.head_kind == "average":
+        if not self.kinds and self.head_kind != "flatten":
             refuse("head_kind flatten where there are no convolutions", "an image's average is one number a channel")
         for i, (kind, width) in enumerate(zip(self.kinds, self.widths, strict=True)):
             if kind in ("grouped", "depthwise") and not i:

@@ -124,7 +124,7 @@ def medley(form: options.MedleyOptions, shape: Shape, classes: int) -> int:
         if halving != "none":
             grid = [_halved(size) if halving == "stride" else size // 2 for size in grid]
         inputs = width
-    features = inputs if form.head_kind == "average" else inputs * grid[0] * grid[1]
+    features = gathered_features(form.head_kind, inputs, grid)
     norms = sum(_norm(norm, width) for norm, width in zip(form.dense_norms, form.dense, strict=True))
     return total + _chain([features, *form.dense, classes]) + norms
 
@@ -147,9 +147,13 @@ def _halved(size: int) -> int:
     return (size + 1) // 2
 
 
+def gathered_features(kind: str, channels: int, grid: Sequence[int]) -> int:
+    """How many numbers a head of this kind reads of `[channels, *grid]`."""
+    return channels * {"average": 1, "quarters": 4}.get(kind, grid[0] * grid[1])
+
+
 def _head(kind: str, channels: int, grid: Sequence[int], hidden: int, classes: int) -> int:
-    features = channels if kind == "average" else channels * grid[0] * grid[1]
-    return _chain([features, *([hidden] if hidden else []), classes])
+    return _chain([gathered_features(kind, channels, grid), *([hidden] if hidden else []), classes])
 
 
 def _block(form: options.ResidualOptions, inputs: int, outputs: int) -> int:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
 
-from weightsmith.architectures.families.parts import ACTIVATIONS, GlobalAverage, halving, norm2d
+from weightsmith.architectures.families.parts import ACTIVATIONS, gathered, halving, norm2d
 from weightsmith.architectures.mlp import NORMS
 from weightsmith.errors import BadInput
 from weightsmith.settings.architecture_options import MEDLEY_GROUPS
+from weightsmith.settings.counting import gathered_features
 
 
 class MedleyLayer(nn.Module):
@@ -42,7 +42,7 @@ def build(
     dense_norms: Sequence[str] = (),
     dense_activations: Sequence[str] = (),
 ) -> nn.Sequential:
-    """`layers - flatten or average - dense layers - linear`; layer i is of `kinds[i]`, with `widths[i]` channels, ...
+    """`layers - gathered - dense layers - linear`; layer i is of `kinds[i]`, with `widths[i]` channels, ...
 
     `kinds` are `convolution` 3x3, `large` 5x5, `grouped` and `depthwise` 3x3, and `pointwise` 1x1. `halvings` say how a
     layer's grid is halved: not (`none`), by its stride (`stride`), or pooled after it, 2x2 (`max`, `average`). With
@@ -62,12 +62,12 @@ def build(
         if halves != "none":
             grid = ((grid[0] + strided) // 2, (grid[1] + strided) // 2)
         inputs = width
-    features = inputs if head_kind == "average" else inputs * math.prod(grid)
+    features = gathered_features(head_kind, inputs, grid)
     if not features:
         raise BadInput(
             f"halvings {list(halvings)} leave nothing of {input_shape[1]} x {input_shape[2]}", "halve less often"
         )
-    layers.append(GlobalAverage() if head_kind == "average" else nn.Flatten())
+    layers.append(gathered(head_kind))
     for (before, after), norm, activation in zip(
         pairwise([features, *dense]), dense_norms, dense_activations, strict=True
     ):

@@ -130,7 +130,7 @@ def _hybrid(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
         "residual": rng.random() < 0.5,
         "pool": pool,
         "halved_before": halved_before,
-        "head_kind": rng.choice(("flatten", "average", "average")) if sees_far else "flatten",
+        "head_kind": rng.choice(("flatten", "quarters", "average", "average") if sees_far else ("flatten", "quarters")),
     }
 
 
@@ -156,7 +156,9 @@ def _medley(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     if rng.random() < 0.3:
         return {**_convolved(rng, sizes, 0, "flatten"), **_dense(rng, sizes, sizes.depth(rng, (1, 2, 3, 5)), 256)}
     depth = sizes.depth(rng, (2, 3, 5))
-    head = "flatten" if depth == 2 else rng.choice(("flatten", "average", "average"))
+    head = rng.choice(
+        ("flatten", "quarters") if depth == 2 else ("flatten", "quarters", "quarters", "average", "average")
+    )
     return {**_convolved(rng, sizes, depth, head), **_dense(rng, sizes, rng.choice((0, 0, 1, 2)), 192)}
 
 
@@ -195,7 +197,7 @@ def _kinds(rng: random.Random, depth: int, head: str) -> list[str]:
         kinds = kinds if len(kinds) < depth else []
         weights = {"convolution": 4, "large": 0 if head == "average" else 2}
         if kinds:
-            filters = 4 if head == "average" else 2
+            filters = 2 if head == "flatten" else 4
             weights |= {"grouped": 2, "depthwise": filters, "pointwise": 0 if kinds[-1] == "depthwise" else 2}
         kinds += rng.choices(list(weights), list(weights.values()))
     return kinds

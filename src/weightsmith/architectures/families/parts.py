@@ -7,9 +7,11 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from weightsmith.settings.counting import gathered_features
+
 ActivationName = Literal["relu", "gelu", "silu", "tanh"]
 NormName = Literal["none", "batch", "group", "layer"]
-HeadName = Literal["flatten", "average"]
+HeadName = Literal["flatten", "quarters", "average"]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 GROUPS = 4  # of a group norm
@@ -50,9 +52,15 @@ def strided_stem(
 
 
 def head(name: str, channels: int, grid: tuple[int, int], hidden: int, classes: int, activation: str) -> nn.Sequential:
-    """From `[batch, channels, *grid]` to logits: flattened or averaged, with one hidden layer where `hidden` > 0."""
-    features = channels if name == "average" else channels * grid[0] * grid[1]
-    pooled = GlobalAverage() if name == "average" else nn.Flatten()
+    """From `[batch, channels, *grid]` to logits: gathered, with one hidden layer where `hidden` > 0."""
+    pooled, features = gathered(name), gathered_features(name, channels, grid)
     if not hidden:
         return nn.Sequential(pooled, nn.Linear(features, classes))
     return nn.Sequential(pooled, nn.Linear(features, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, classes))
+
+
+def gathered(name: str) -> nn.Module:
+    """What a head reads of a grid: all of it (`flatten`), the average of each of four `quarters`, or the `average`."""
+    if name == "quarters":
+        return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    return GlobalAverage() if name == "average" else nn.Flatten()
