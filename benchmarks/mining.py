@@ -1,9 +1,10 @@
-"""Architectures that a hypernetwork writes bad weights for, so that a training can meet them more often."""
+"""Architectures that a training is to meet more often: those that are written badly, or whose head is of some kind."""
 
 from __future__ import annotations
 
 import math
 import multiprocessing
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,12 +14,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from weightsmith.architectures import Architecture
+from weightsmith.architectures.families import draw
+from weightsmith.errors import BadInput
 from weightsmith.hashed import read_sealed_json, write_sealed_json
 from weightsmith.hypernetworks.pool import ArchitecturePool, ChosenPool
 
+AnyPool = ArchitecturePool | ChosenPool
+
 
 def mined(
-    pool: ArchitecturePool, hardest: int, others: int, generator: Any, images: Tensor, labels: Tensor, file: Path,
+    pool: AnyPool, hardest: int, others: int, generator: Any, images: Tensor, labels: Tensor, file: Path,
     workers: int = 1,
 ) -> ChosenPool:  # fmt: skip
     """Of a pool, so many with the highest loss on these images, and the first `others` of the rest.
@@ -42,9 +48,31 @@ def chosen(losses: list[float], hardest: int, others: int) -> list[int]:
     return sorted([*order[:hardest], *sorted(order[hardest:])[:others]])
 
 
-def loss_of(pool: ArchitecturePool, generator: Any, images: Tensor, labels: Tensor, number: int) -> float:
+def loss_of(pool: AnyPool, generator: Any, images: Tensor, labels: Tensor, number: int) -> float:
     """The loss of the one network whose noise has the number of its architecture as its seed."""
     one = pool[number]
     with torch.no_grad():
         weights = generator.weights(one.blueprint, torch.Generator().manual_seed(number))
         return float(F.cross_entropy(one(weights, images), labels))
+
+
+def with_heads(wanted: Mapping[str, int], families: Mapping[str, int], most: int = 100_000) -> ChosenPool:
+    """The first of the training split of each kind, so many; a kind is a family and its head, a head, or `other`.
+
+    Raises `BadInput` where the first `most` do not hold as many.
+    """
+    left, found = dict(wanted), []
+    for number in range(most):
+        architecture = draw("training", number, families=families)
+        kind = next((one for one in _kinds(architecture) if one in wanted), None)
+        if kind is not None and left[kind]:
+            left[kind] -= 1
+            found.append(architecture)
+        if not any(left.values()):
+            return ChosenPool(tuple(found))
+    raise BadInput(f"of the first {most} architectures {left} are missing", "ask for kinds that the families have")
+
+
+def _kinds(architecture: Architecture) -> tuple[str, ...]:
+    head = architecture.options.get("head_kind")
+    return (f"{architecture.name} {head}", str(head), "other")

@@ -16,7 +16,7 @@ import torch
 
 import weightsmith as ws
 from benchmarks.harness import WORK, parser
-from benchmarks.mining import mined
+from benchmarks.mining import AnyPool, mined, with_heads
 from benchmarks.phases import Phase, conduct
 from weightsmith.architectures.families import TRAINED
 from weightsmith.datasets import Dataset, DatasetRequest
@@ -26,12 +26,11 @@ from weightsmith.errors import BadInput
 from weightsmith.generators.universal import UniversalGenerator, make_universal
 from weightsmith.hypernetworks import HypernetworkSizes
 from weightsmith.hypernetworks.extent import Extent
-from weightsmith.hypernetworks.pool import ArchitecturePool, ChosenPool
+from weightsmith.hypernetworks.pool import ArchitecturePool
 from weightsmith.objectives.task import TaskLoss
 from weightsmith.tensorfile import read_tensors
 from weightsmith.universal import Coverage, UniversalSynthesizer
 
-AnyPool = ArchitecturePool | ChosenPool
 JUDGED = 256  # training images, by which the hardest architectures are found
 
 
@@ -39,7 +38,8 @@ JUDGED = 256  # training images, by which the hardest architectures are found
 class PoolPhase:
     """A phase whose updates each draw some of the `pool` of architectures of these `families`.
 
-    Of those, with `hardest`, only so many for which the phase before wrote the worst weights, and `others` of the rest.
+    Of those, with `hardest`, only so many for which the phase before wrote the worst weights, and `others` of the rest;
+    with `heads`, so many of each kind (see `with_heads`), `pool` in all.
     `fixed_share`: see `HypernetworkSizes`; `blur`, `fewest`: see `TaskLoss`.
     """
 
@@ -52,9 +52,12 @@ class PoolPhase:
     families: Mapping[str, int] = field(default_factory=lambda: dict(TRAINED))
     hardest: int = 0
     others: int = 0
+    heads: Mapping[str, int] = field(default_factory=dict)
 
-    def drawn(self) -> ArchitecturePool:
-        """What is learned from, or chosen from."""
+    def drawn(self) -> AnyPool:
+        """What is learned from, or the hardest are chosen from."""
+        if self.heads:
+            return with_heads(self.heads, self.families)
         return ArchitecturePool("training", self.pool, self.families)
 
     def learned(self, generator: UniversalGenerator, data: Dataset, folder: Path, workers: int) -> AnyPool:
@@ -70,6 +73,15 @@ class PoolPhase:
         return {**asdict(self.phase), **{key: value for key, value in asdict(self).items() if key != "phase"}}
 
 
+# Averaged heads in as much company as there is: of each family that has them there are few among those drawn as usual.
+HEADS = {
+    "cnn average": 450,
+    "residual average": 300,
+    "medley average": 300,
+    "hybrid average": 150,
+    "quarters": 350,
+    "other": 1050,
+}
 WITHOUT_MEDLEYS = {name: weight for name, weight in TRAINED.items() if name != "medley"}
 # Codes that are the same for all networks learn faster; then part of them is drawn anew.
 PHASES = (
@@ -80,8 +92,9 @@ PHASES = (
     PoolPhase(Phase("widened", 6500, 1e-3, "cosine", 512), 0.5, 1200, 32, 0.1, 256, WITHOUT_MEDLEYS),
     PoolPhase(Phase("medleys", 4500, 7e-4, "cosine"), 0.5, 800, 12, 0.1),
     PoolPhase(Phase("hardest", 5500, 7e-4, "cosine"), 0.5, 1600, 12, 0.1, hardest=400, others=300),
-    # For a GPU again.
+    # Both for a GPU again.
     PoolPhase(Phase("deepened", 5000, 1e-3, "cosine", 512), 0.5, 2400, 32, 0.1, 256, hardest=900, others=700),
+    PoolPhase(Phase("averages", 7000, 1e-3, "cosine", 512), 0.5, sum(HEADS.values()), 32, 0.1, 256, heads=HEADS),
 )
 
 
@@ -143,15 +156,15 @@ def save(generator: UniversalGenerator, history: list[dict[str, Any]], data: Dat
     UniversalSynthesizer(generator, covers, provenance).save(folder, compact=True)
 
 
-def pools() -> list[ArchitecturePool]:
-    """Pools that between them hold all that phases learned from, but for what was chosen from larger ones."""
-    largest: dict[tuple[tuple[str, int], ...], PoolPhase] = {}
+def pools() -> list[AnyPool]:
+    """Pools that between them hold all that phases learned from, but for the hardest of larger ones."""
+    largest: dict[Any, PoolPhase] = {}
     for chosen in sorted((one for one in PHASES if not one.hardest), key=lambda one: one.pool):
-        largest[tuple(chosen.families.items())] = chosen
+        largest[tuple(chosen.families.items()), tuple(chosen.heads.items())] = chosen
     return [chosen.drawn() for chosen in largest.values()]
 
 
-def _extents(pool: ArchitecturePool) -> Iterator[Extent]:
+def _extents(pool: AnyPool) -> Iterator[Extent]:
     return (pool.extent(number) for number in range(len(pool)))
 
 

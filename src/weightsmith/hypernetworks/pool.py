@@ -121,6 +121,10 @@ class ChosenPool:
             self._known[number] = Prepared.of(self.architectures[number])
         return self._known[number]
 
+    def architecture(self, number: int) -> Architecture:
+        """The architecture of that number, not traced."""
+        return self.architectures[number]
+
     def extent(self, number: int) -> Extent:
         """What training on that one covers."""
         return self[number].extent

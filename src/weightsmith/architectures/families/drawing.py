@@ -4,9 +4,9 @@ Splits, fixed: `training`; `unseen_size` (all widths, and depths where a family 
 inside its range); `beyond` (up to 1.5 times the largest width or depth); `unseen_combination` (operations that
 training sees apart, never together); `held_out_family` (depthwise-separable networks and MLP-mixers). Operations that
 these are made of are trained in other company: filters a channel in front of anything but a convolution over channels,
-linear sums over tokens around attention or in front of a head, averages over the quarters of a grid behind any
-convolution, perceptrons over rows, over columns, and over tokens in
-networks without a perceptron over features.
+linear sums over tokens around attention or in front of a head, averages of the quarters of a grid behind kernels of 5
+and behind little but filters a channel, perceptrons over rows, over columns, and over tokens in networks without a
+perceptron over features.
 
 In medleys every layer has operations of its own, so that what training keeps apart is met in one network, never in one
 layer (nor, where it is of a whole network, in one network).
