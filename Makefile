@@ -14,16 +14,14 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/weightsmith run mnist-trajectory --or-digits
 
-# Tests here compute in their own process, on one core, and time nothing: two of them at once.
-SIDE_BY_SIDE := $(addprefix tests/,benchmarks core datasets denoisers diffusion evaluation graph hypernetworks models \
-  report settings training objectives/test_recorded.py examples test_readme.py \
-  $(addprefix pipeline/test_,mixed_datasets.py mixed_zoo.py population.py) \
-  $(addprefix zoo/test_,catalogue.py importing.py sources.py summaries.py tensorfile.py) \
-  $(addprefix faults/test_rows_,13_14_damage.py 13_14_universal.py 20_28_checkpoints.py 26_30_populations.py))
+# Tests that send signals at moments of their own, or wait for processes to notice each other's end, run alone: beside
+# others they would be late. All the rest run two at once, each on one core.
+ALONE := $(addprefix tests/,engines objectives/test_replicas.py $(addprefix faults/test_rows_, \
+  01_06_kill_loops.py 04_06_interruption.py 04_06_universal.py 04_08_moments.py 07_12_builds.py 09_12_environment.py))
 
 test: $(STAMP) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(SIDE_BY_SIDE)
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(SIDE_BY_SIDE))
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(addprefix --ignore=,$(ALONE))
+	$(BIN)/python -m pytest $(ALONE)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

@@ -187,7 +187,7 @@ BAD_ROWS = [
     {"metrics": [1]},
     {"metrics": {"a": np.float32(1)}},
     {"extra": {"a": float("nan")}},
-    {"extra": {"a": object()}},
+    {"extra": {"a": {1}}},
     {"extra": [1]},
 ]
 
