@@ -192,3 +192,11 @@ def test_all_files_are_there_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyP
             write_networks(out, network_files(out, 2), states)
     assert made(tmp_path) == set()
     assert outputs.SUFFIX == ".safetensors"
+
+
+def test_a_mistyped_option_is_a_mistake_of_what_was_typed(program: Run) -> None:
+    for arguments in (("synthesize", "cnn", "chanels=[4]"), ("graph", "cnn", "--option", "chanels=[4]")):
+        done = program(*arguments)
+        assert done.returncode == 2
+        assert "what was typed holds 1 mistake" in done.stderr
+        assert "the nearest is 'channels'" in done.stderr

@@ -11,6 +11,7 @@ from weightsmith.cli.app import app
 from weightsmith.cli.documents import print_document
 from weightsmith.cli.outputs import require_new_picture
 from weightsmith.cli.runs import Json
+from weightsmith.cli.typed import read_typed
 from weightsmith.errors import BadInput
 
 if TYPE_CHECKING:
@@ -62,19 +63,17 @@ def graph(
 
 def _architecture(name: str, input_shape: str, classes: int, options: list[str]) -> Architecture:
     """What was typed, options checked as in a recipe."""
-    from weightsmith.settings.loading import parse_recipe
-
     try:
         shape = tuple(int(size) for size in input_shape.split(","))
     except ValueError:
         shape = ()
     if not shape or min(shape) < 1:
         raise BadInput(f"--input-shape {input_shape!r} is not a shape", "write sizes with commas, as 1,28,28")
-    given = [f"architecture.name={name}", *(f"architecture.options.{text}" for text in options)]
-    wanted = parse_recipe("name: graph\ndescription: What is typed.\n", "of --option", given).architecture
+    typed = read_typed(name, options, None)
+    assert typed is not None, "an architecture was given"
     from weightsmith.architectures import Architecture
 
-    return Architecture(wanted.name, shape, classes, wanted.options)
+    return Architecture(typed.architecture.name, shape, classes, typed.architecture.options)
 
 
 def _headline(graph: ParameterGraph) -> dict[str, Any]:

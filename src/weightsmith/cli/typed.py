@@ -22,4 +22,4 @@ def read_typed(architecture: str | None, options: Sequence[str], dataset: str | 
     given = [] if architecture is None else [f"architecture.name={architecture}"]
     given += [f"architecture.options.{text}" for text in options]
     given += [] if dataset is None else [f"dataset.name={dataset}"]
-    return parse_recipe("name: import\ndescription: What is typed.\n", "of what is typed", given)
+    return parse_recipe("name: import\ndescription: What is typed.\n", None, given)

@@ -27,8 +27,11 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
     return parse_recipe(_read(source), source, overrides)
 
 
-def parse_recipe(text: str, source: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe that `text` holds; `source` names it in errors. Raises `RecipeError` as `load_recipe` does."""
+def parse_recipe(text: str, source: str | None = "recipe", overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe that `text` holds; `source` names it in errors, `None` where all was typed.
+
+    Raises `RecipeError` as `load_recipe` does.
+    """
     node, problems = read_yaml(text)
     tree = _require_mapping(node, problems)
     for override in overrides:

@@ -31,11 +31,12 @@ _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less tha
 _LONGEST = 60
 
 
-def recipe_error(source: str, problems: Iterable[Problem]) -> RecipeError:
-    """One error that lists every problem: the file's by line, then the command line's."""
+def recipe_error(source: str | None, problems: Iterable[Problem]) -> RecipeError:
+    """One error that lists every problem: the file's by line, then the command line's. No source: all was typed."""
     ordered = sorted(problems, key=lambda problem: (problem.line == COMMAND_LINE, problem.line))
     count = "1 mistake" if len(ordered) == 1 else f"{len(ordered)} mistakes"
-    lines = [f"recipe {source!r} holds {count}:", *(f"  {_describe(problem)}" for problem in ordered)]
+    whole = "what was typed" if source is None else f"recipe {source!r}"
+    lines = [f"{whole} holds {count}:", *(f"  {_describe(problem)}" for problem in ordered)]
     return RecipeError("\n".join(lines), "correct what is listed and run the same command again")
 
 
