@@ -75,12 +75,12 @@ class PoolPhase:
 
 # Averaged heads in as much company as there is: of each family that has them there are few among those drawn as usual.
 HEADS = {
-    "cnn average": 450,
-    "residual average": 300,
-    "medley average": 300,
+    "cnn average": 350,
+    "residual average": 250,
+    "medley average": 250,
     "hybrid average": 150,
-    "quarters": 350,
-    "other": 1050,
+    "quarters": 300,
+    "other": 1500,
 }
 WITHOUT_MEDLEYS = {name: weight for name, weight in TRAINED.items() if name != "medley"}
 # Codes that are the same for all networks learn faster; then part of them is drawn anew.

@@ -61,6 +61,19 @@ def test_a_long_drawing_is_cut_into_columns_of_about_equal_height() -> None:
     assert {node.x for node in tall.nodes} == {15.0}  # a chain is straight
 
 
+def test_edges_between_columns_have_room_beside_one_another() -> None:
+    """A chain of which every link also reads one of fifty inputs, as in a recurrent network that is unrolled."""
+    edges = [(0, i) for i in range(1, 51)] + [(i, 50 + i) for i in range(1, 51)] + [(i, i + 1) for i in range(51, 100)]
+    drawing = layered([(30.0, 20.0, 15.0)] * 101, edges, tallest=700.0)
+    assert len(drawing.crossings) == 3
+    assert drawing.crossings[0] > drawing.crossings[1] > drawing.crossings[2] == 0
+    assert drawing.margin == 4 * drawing.crossings[0]
+    for column in (0, 1):
+        right = max(node.x - node.anchor + node.width for node in drawing.nodes if node.column == column)
+        left = min(node.x - node.anchor for node in drawing.nodes if node.column == column + 1)
+        assert left - right > 4 * drawing.crossings[column]
+
+
 def test_what_makes_nothing_for_others_joins_the_step_before_it() -> None:
     words = [[op.target for op in box.operations] or [box.end] for box in boxes_of(CNN)]
     convolution = ["conv2d", "relu", "max_pool2d"]

@@ -14,6 +14,7 @@ GAP = 16.0  # between neighbours of a layer
 BETWEEN = 20.0  # layers
 GUTTER = 34.0  # between columns
 SWEEPS, STRAIGHTENINGS = 8, 120
+LANE = 4.0  # between edges that go to the next column side by side
 SLIM = 6.0  # the width that an edge takes where it passes a layer
 
 
@@ -41,6 +42,12 @@ class Drawing:
     chains: list[list[int]]
     width: float
     height: float
+    crossings: list[int]  # of each column: nodes from which edges go to the next one
+
+    @property
+    def margin(self) -> float:
+        """What edges that go from column to column need above and below."""
+        return LANE * max(self.crossings)
 
 
 def layered(sizes: Sequence[tuple[float, float, float]], edges: Sequence[tuple[int, int]], tallest: float) -> Drawing:
@@ -52,15 +59,24 @@ def layered(sizes: Sequence[tuple[float, float, float]], edges: Sequence[tuple[i
     for i, node in enumerate(nodes):
         layers[node.layer].append(i)
     _order(nodes, layers)
-    left, height = 0.0, 0.0
-    for number, column in enumerate(_columns(nodes, layers, chains, tallest)):
+    columns = _columns(nodes, layers, chains, tallest)
+    for number, column in enumerate(columns):
         for i in (i for layer in column for i in layer):
             nodes[i].column = number
+    crossings = _crossings(nodes, chains, len(columns))
+    right, height, gutter = 0.0, 0.0, 0.0
+    for column, crossed in zip(columns, crossings, strict=True):
         _place(nodes, column)
-        right = _shift(nodes, column, left)
+        right = _shift(nodes, column, right + gutter)
         height = max(height, _stack(nodes, column))
-        left = right + GUTTER
-    return Drawing(nodes, chains, left - GUTTER, height)
+        gutter = GUTTER + LANE * crossed
+    return Drawing(nodes, chains, right, height, crossings)
+
+
+def _crossings(nodes: list[Node], chains: list[list[int]], columns: int) -> list[int]:
+    steps = {step for chain in chains for step in itertools.pairwise(chain)}
+    leaving = {above for above, below in steps if nodes[above].column != nodes[below].column}
+    return [sum(nodes[above].column == column for above in leaving) for column in range(columns)]
 
 
 def _assign_layers(nodes: list[Node], edges: Sequence[tuple[int, int]]) -> None:

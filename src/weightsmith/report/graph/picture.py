@@ -15,7 +15,7 @@ from weightsmith.report.figures import as_png, as_svg
 from weightsmith.report.graph.blocks import ALARM, BODY, CELL, HEAD, INK, LINE, QUIET, Block, draw_cell, legend_cell
 from weightsmith.report.graph.boxes import boxes_of
 from weightsmith.report.graph.canvas import Canvas, Point, text_width
-from weightsmith.report.graph.layered import BETWEEN, GUTTER, Drawing, layered
+from weightsmith.report.graph.layered import BETWEEN, GUTTER, LANE, Drawing, layered
 from weightsmith.report.graph.wording import REMEDY, group_text, how_traced, summary, unused
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 TALLEST = 760.0  # points: a drawing that is longer is cut into columns
 NARROWEST = 470.0
 LINE_COLOUR = "#7b8794"
-LANE = 4.0  # between edges that go to the next column side by side
 
 
 def picture(graph: ParameterGraph, path: Path | str, title: str = "") -> None:
@@ -51,14 +50,14 @@ def graph_figure(graph: ParameterGraph, title: str = "") -> Figure:
     width = max(drawing.width, NARROWEST)
     heading, notes = _heading(graph, title, width), _notes(graph, width)
     legend = _Legend(graph, width)
-    above = LINE * len(heading) + BETWEEN
-    canvas = Canvas.of(width, above + drawing.height + BETWEEN + legend.height + LINE * (len(notes) + 1))
+    above, below = LINE * len(heading) + BETWEEN + drawing.margin, drawing.margin + BETWEEN
+    canvas = Canvas.of(width, above + drawing.height + below + legend.height + LINE * (len(notes) + 1))
     _write(canvas, heading)
     canvas.origin = above
     _draw_edges(canvas, drawing)
     for node, block in zip(drawing.nodes, blocks, strict=False):
         block.draw(canvas, (node.x - node.anchor, node.top))
-    canvas.origin += drawing.height + BETWEEN
+    canvas.origin += drawing.height + below
     legend.draw(canvas)
     canvas.origin += legend.height
     _write(canvas, notes)
