@@ -23,7 +23,7 @@ class Budget:
     zoo: int = 20
     compared: int = 20
     overlapping: int = 10
-    finetuned: int = 8
+    finetuned: int = 6
     inits: int = 8
     init_epochs: int = 5
     traced: int = 20
