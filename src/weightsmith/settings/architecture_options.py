@@ -261,7 +261,7 @@ class MedleyOptions(Options):
         _alike(len(self.kinds), halvings=self.halvings)
         _alike(len(self.dense), dense_norms=self.dense_norms, dense_activations=self.dense_activations)
         if not self.kinds and self.head_kind != "flatten":
-            refuse("head_kind flatten where there are no convolutions", "an image's average is one number a channel")
+            refuse("head_kind flatten where there are no convolutions", "averages of an image are few numbers")
         for i, (kind, width) in enumerate(zip(self.kinds, self.widths, strict=True)):
             if kind in ("grouped", "depthwise") and not i:
                 refuse(f"{kind} convolutions behind another", "the first one is of another kind")
