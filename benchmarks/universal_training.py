@@ -92,9 +92,9 @@ PHASES = (
     PoolPhase(Phase("widened", 6500, 1e-3, "cosine", 512), 0.5, 1200, 32, 0.1, 256, WITHOUT_MEDLEYS),
     PoolPhase(Phase("medleys", 4500, 7e-4, "cosine"), 0.5, 800, 12, 0.1),
     PoolPhase(Phase("hardest", 5500, 7e-4, "cosine"), 0.5, 1600, 12, 0.1, hardest=400, others=300),
-    # Both for a GPU again.
+    # For a GPU again.
     PoolPhase(Phase("deepened", 5000, 1e-3, "cosine", 512), 0.5, 2400, 32, 0.1, 256, hardest=900, others=700),
-    PoolPhase(Phase("averages", 7000, 1e-3, "cosine", 512), 0.5, sum(HEADS.values()), 32, 0.1, 256, heads=HEADS),
+    PoolPhase(Phase("averages", 4000, 7e-4, "cosine"), 0.5, sum(HEADS.values()), 12, 0.1, heads=HEADS),
 )
 
 
