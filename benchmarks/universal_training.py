@@ -94,7 +94,8 @@ PHASES = (
     PoolPhase(Phase("hardest", 5500, 7e-4, "cosine"), 0.5, 1600, 12, 0.1, hardest=400, others=300),
     # For a GPU again.
     PoolPhase(Phase("deepened", 5000, 1e-3, "cosine", 512), 0.5, 2400, 32, 0.1, 256, hardest=900, others=700),
-    PoolPhase(Phase("averages", 4000, 7e-4, "cosine"), 0.5, sum(HEADS.values()), 12, 0.1, heads=HEADS),
+    PoolPhase(Phase("averages", 1500, 7e-4), 0.5, sum(HEADS.values()), 12, 0.1, heads=HEADS),
+    PoolPhase(Phase("narrowed", 3000, 7e-4, "cosine"), 0.5, sum(HEADS.values()), 12, 0.1, heads=HEADS),
 )
 
 

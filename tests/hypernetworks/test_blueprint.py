@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
@@ -147,6 +148,36 @@ def test_hybrids_hold_no_depthwise_separable_pair() -> None:
     assert ("depthwise", "convolution") in pairs
     assert ("pointwise", "depthwise") in pairs
     assert pairs.isdisjoint({("depthwise", "pointwise"), ("depthwise", "perceptron")})
+
+
+def test_hybrids_and_networks_over_tokens_hold_nothing_that_training_keeps_apart() -> None:
+    def drawn(family: str) -> list[Any]:
+        return [
+            draw(split, i, families={family: 1}).options for split in ("training", "unseen_size") for i in range(400)
+        ]
+
+    seen = set()
+    for one in drawn("hybrid"):
+        adds = one["residual"] or any(kind in ("perceptron", "rows", "columns", "attention") for kind in one["blocks"])
+        seen |= {(adds, one["activation"]), (one["norm"], one["activation"]), (one["norm"], one["pool"])}
+        seen |= {(kind, one["activation"]) for kind in one["blocks"]} | {(adds, one["norm"], one["head_kind"])}
+    assert {(False, "tanh"), ("batch", "tanh"), ("group", "average"), ("grouped", "gelu")} < seen
+    assert {(True, "group", "quarters"), (True, "layer", "flatten")} < seen
+    apart = {(True, "tanh"), ("group", "tanh"), ("batch", "average"), ("grouped", "silu"), (True, "group", "flatten")}
+    assert seen.isdisjoint(apart)
+    tokens = {(one["patch"], one["activation"]) for one in drawn("tokens")}
+    assert {(7, "gelu"), (4, "silu")} < tokens
+    assert (7, "silu") not in tokens
+
+
+def test_narrow_medleys_are_drawn_and_padded_where_they_would_leave_nothing() -> None:
+    large, small = ([draw("training", i, (1, side, side), 10, {"medley": 1}) for i in range(200)] for side in (28, 6))
+    bare = [one.options for one in large if not one.options.get("padded", True)]
+    assert min(width for one in bare for width in one["widths"]) == 4
+    assert any("large" in one["kinds"] for one in bare)
+    assert sum(one.options.get("padded", True) for one in small) > sum(one.options.get("padded", True) for one in large)
+    for one in (*large[:40], *small[:40]):
+        assert one.build(0)(torch.zeros(2, *one.input_shape)).shape == (2, 10)
 
 
 def test_medleys_hold_nothing_that_training_keeps_apart() -> None:

@@ -79,6 +79,18 @@ def test_closed_forms_count_what_is_drawn(split: Split) -> None:
                 "dense_activations": ["tanh", "gelu"],
             },
         ),
+        (
+            "medley",
+            {
+                "kinds": ["large", "convolution", "pointwise"],
+                "widths": [6, 9, 5],
+                "norms": ["none", "layer", "batch"],
+                "activations": ["relu", "silu", "tanh"],
+                "halvings": ["max", "stride", "none"],
+                "head_kind": "flatten",
+                "padded": False,
+            },
+        ),
         ("medley", {"head_kind": "quarters", "dense": [6], "dense_norms": ["none"], "dense_activations": ["silu"]}),
         ("medley", {"kinds": [], "widths": [], "norms": [], "activations": [], "halvings": [], "head_kind": "flatten"}),
         ("mlp", {"hidden": [7, 5], "norm": "batch"}),

@@ -24,6 +24,7 @@ _HEAD = "What the linear head reads: the flattened grid, the average of each qua
 
 SUMS = 8  # learned sums of tokens that a head may read
 HYBRID_GROUPS, HYBRID_HEADS, MEDLEY_GROUPS = 4, 4, 4
+MEDLEY_KERNELS = {"large": 5, "pointwise": 1}  # of kinds whose kernels are not 3x3
 
 
 class TargetCnnOptions(Options):
@@ -254,9 +255,12 @@ class MedleyOptions(Options):
     dense: list[Width] = Field(default=[], description="Units of each hidden linear layer.")
     dense_norms: list[DenseNorm] = Field(default=[], description="The norm after each of them.")
     dense_activations: list[Activation] = Field(default=[], description="The function after each of those norms.")
+    padded: Truth = Field(default=True, description="Whether convolutions keep the grid, or stay inside it.")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.adds and not self.padded:
+            refuse("padded convolutions where their input is added", "others have another grid")
         _alike(len(self.kinds), widths=self.widths, norms=self.norms, activations=self.activations)
         _alike(len(self.kinds), halvings=self.halvings)
         _alike(len(self.dense), dense_norms=self.dense_norms, dense_activations=self.dense_activations)

@@ -115,15 +115,14 @@ def hybrid(form: options.HybridOptions, shape: Shape, classes: int) -> int:
 
 
 def medley(form: options.MedleyOptions, shape: Shape, classes: int) -> int:
-    inputs, *grid = shape
+    inputs = shape[0]
     total = 0
-    for kind, width, norm, halving in zip(form.kinds, form.widths, form.norms, form.halvings, strict=True):
-        kernel = {"large": 5, "pointwise": 1}.get(kind, 3)
+    for kind, width, norm in zip(form.kinds, form.widths, form.norms, strict=True):
+        kernel = options.MEDLEY_KERNELS.get(kind, 3)
         groups = {"grouped": options.MEDLEY_GROUPS, "depthwise": inputs}.get(kind, 1)
         total += _convolution(inputs, width, kernel, groups) + _norm(norm, width)
-        if halving != "none":
-            grid = [_halved(size) if halving == "stride" else size // 2 for size in grid]
         inputs = width
+    grid = [medley_grid(size, form.kinds, form.halvings, form.padded) for size in shape[1:]]
     features = gathered_features(form.head_kind, inputs, grid)
     norms = sum(_norm(norm, width) for norm, width in zip(form.dense_norms, form.dense, strict=True))
     return total + _chain([features, *form.dense, classes]) + norms
@@ -145,6 +144,14 @@ def _norm(name: str, channels: int) -> int:
 def _halved(size: int) -> int:
     """By a stride of two, padded."""
     return (size + 1) // 2
+
+
+def medley_grid(size: int, kinds: Sequence[str], halvings: Sequence[str], padded: bool) -> int:
+    """A side of the grid behind the convolutions of a medley; 0 if nothing is left."""
+    for kind, halving in zip(kinds, halvings, strict=True):
+        inside = max(size if padded else size - options.MEDLEY_KERNELS.get(kind, 3) + 1, 0)
+        size = {"none": inside, "stride": _halved(inside)}.get(halving, inside // 2)
+    return size
 
 
 def gathered_features(kind: str, channels: int, grid: Sequence[int]) -> int:

@@ -8,8 +8,9 @@ linear sums over tokens around attention or in front of a head, averages of the 
 and behind little but filters a channel, perceptrons over rows, over columns, and over tokens in networks without a
 perceptron over features.
 
-In medleys every layer has operations of its own, so that what training keeps apart is met in one network, never in one
-layer (nor, where it is of a whole network, in one network).
+What training keeps apart is kept apart in the auxiliary families, too. Hybrids and networks over tokens hold none of it
+in one network. In medleys every layer has operations of its own, so that it is met in one network, never in one layer
+(nor, where it is of a whole network, in one network).
 
 Every family counts the same where it is measured; the auxiliary ones are only trained on, beside others.
 Whoever trains on other `families` than `TRAINED` has the same splits of those, and the rest of those that are measured
@@ -23,9 +24,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from weightsmith.architectures.architecture import Architecture
+from weightsmith.architectures.families.hybrid import ALWAYS_RESIDUAL
 from weightsmith.architectures.families.options import FAMILIES, Sizes, Split
 from weightsmith.errors import BadInput
 from weightsmith.seeds import derive_seed
+from weightsmith.settings.counting import medley_grid
 
 SPLITS: tuple[Split, ...] = ("training", "unseen_size", "beyond", "unseen_combination", "held_out_family")
 # How often each is drawn in training.
@@ -98,9 +101,25 @@ def stream(split: Split, start: int = 0) -> Iterator[Architecture]:
 
 def combined(family: str, options: Mapping[str, Any]) -> bool:
     """Whether operations stand together here that training sees only apart."""
+    if family == "hybrid":
+        return _combined_hybrid(options)
+    if family == "tokens":
+        return bool(options["patch"] == 7 and options["activation"] == "silu")
     return any(
         family == of and all(options.get(name) == value for name, value in together.items())
         for of, together in COMBINATIONS
+    )
+
+
+def _combined_hybrid(options: Mapping[str, Any]) -> bool:
+    """What `COMBINATIONS` says of convolutional and of residual networks, of a network that is both."""
+    adds = options["residual"] or not set(ALWAYS_RESIDUAL).isdisjoint(options["blocks"])
+    norm, activation = options["norm"], options["activation"]
+    return bool(
+        (activation == "tanh" and (adds or norm == "group"))
+        or (activation == "silu" and "grouped" in options["blocks"])
+        or (norm == "batch" and options["pool"] == "average")
+        or (norm == "group" and adds and options["head_kind"] == "flatten")
     )
 
 
@@ -141,4 +160,7 @@ def _known(families: Mapping[str, int]) -> dict[str, int]:
 def _fitted(options: dict[str, Any], input_shape: Sequence[int]) -> dict[str, Any]:
     if "patch" in options:
         options["patch"] = min(options["patch"], *input_shape[1:])
+    if not options.get("padded", True):
+        grid = [medley_grid(size, options["kinds"], options["halvings"], padded=False) for size in input_shape[1:]]
+        options["padded"] = min(grid) < 1
     return options

@@ -153,7 +153,10 @@ def _tokens(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
 
 def _medley(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     """What `COMBINATIONS` keeps apart in other families is kept apart here: in a layer, or in a network."""
-    if rng.random() < 0.3:
+    chance = rng.random()
+    if chance > 0.7:
+        return _narrow(rng, sizes)
+    if chance < 0.3:
         return {**_convolved(rng, sizes, 0, "flatten"), **_dense(rng, sizes, sizes.depth(rng, (1, 2, 3, 5)), 256)}
     depth = sizes.depth(rng, (2, 3, 5))
     head = rng.choice(
@@ -162,15 +165,38 @@ def _medley(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     return {**_convolved(rng, sizes, depth, head), **_dense(rng, sizes, rng.choice((0, 0, 1, 2)), 192)}
 
 
-def _convolved(rng: random.Random, sizes: Sizes, depth: int, head: str) -> dict[str, Any]:
-    adds, halved = rng.random() < 0.4 and depth > 0, rng.sample(range(min(depth, 3)), min(depth, 2))
+def _narrow(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
+    """Few units a layer, most often without padding, as in LeNets: convolutions and perceptrons, or these alone."""
+    depth, wide = sizes.depth(rng, (0, 1, 2, 2, 3)), rng.random() < 0.3
+    head = rng.choice(("flatten", "flatten", "average")) if depth > 2 else "flatten"
+    padded = rng.random() < 0.3
+    layers = _convolved(rng, sizes, depth, head, _WIDE if wide else _NARROW, adding=0.4 if padded else 0.0)
+    dense = _dense(rng, sizes, rng.choice((0, 1, 1, 2)) if depth else rng.choice((1, 2, 3)), 128, 16, 4)
+    return {**layers, **dense, "padded": padded}
+
+
+Bounds = tuple[int, int, int]  # the least, the most, and steps
+# Channels of a first convolution, and of others.
+_WIDE: tuple[Bounds, Bounds] = (16, 40, 4), (32, 64, 4)
+_NARROW: tuple[Bounds, Bounds] = (4, 24, 4), (8, 32, 4)
+
+
+def _convolved(
+    rng: random.Random,
+    sizes: Sizes,
+    depth: int,
+    head: str,
+    channels: tuple[Bounds, Bounds] = _WIDE,
+    adding: float = 0.4,
+) -> dict[str, Any]:
+    adds, halved = rng.random() < adding and depth > 0, rng.sample(range(min(depth, 3)), min(depth, 2))
     kinds = _kinds(rng, depth, head)
     widths: list[int] = []
     norms: list[str] = []
     activations: list[str] = []
     for i, kind in enumerate(kinds):
         changes = not i or (kind != "depthwise" and rng.random() < 0.5)
-        widths.append(sizes.width(rng, *((32, 64, 4) if i else (16, 40, 4))) if changes else widths[-1])
+        widths.append(sizes.width(rng, *channels[min(i, 1)]) if changes else widths[-1])
         norms.append(rng.choice(("none", "batch", "layer", "layer" if adds and head == "flatten" else "group")))
         never = {"tanh"} if adds or norms[-1] == "group" else set()
         never |= {"silu"} if kind == "grouped" else set()
@@ -203,11 +229,11 @@ def _kinds(rng: random.Random, depth: int, head: str) -> list[str]:
     return kinds
 
 
-def _dense(rng: random.Random, sizes: Sizes, depth: int, most: int) -> dict[str, Any]:
+def _dense(rng: random.Random, sizes: Sizes, depth: int, most: int, least: int = 64, step: int = 16) -> dict[str, Any]:
     norms = [rng.choice(("none", "none", "layer", "batch")) for _ in range(depth)]
     never = {"layer": "gelu", "batch": "tanh"}
     return {
-        "dense": [sizes.width(rng, 64, most, 16) for _ in range(depth)],
+        "dense": [sizes.width(rng, least, most, step) for _ in range(depth)],
         "dense_norms": norms,
         "dense_activations": [rng.choice([a for a in ACTIVATIONS if a != never.get(norm)]) for norm in norms],
     }
