@@ -17,7 +17,7 @@ DIGITS = DatasetRequest("digits", image_size=8)
 TRAINED_ON = (
     Architecture("mlp", SHAPE, 10, {"hidden": [12]}),
     Architecture("mlp", SHAPE, 10, {"hidden": [11, 9]}),
-    Architecture("cnn", SHAPE, 10, {"channels": [4], "norm": "batch", "head_kind": "average", "hidden": 0}),
+    Architecture("cnn", SHAPE, 10, {"channels": [5], "norm": "batch", "head_kind": "average", "hidden": 0}),
 )
 
 

@@ -137,7 +137,7 @@ def test_the_graph_that_was_read_is_drawn(program: Run, folder: Path, tmp_path: 
 
 MISTAKES: list[tuple[tuple[str, ...], str]] = [
     (("nets:Cumulative", "--strict"), "'cumsum' is not understood"),
-    (("nets:Perceptron", "hidden=40", "--strict"), "a layer of 40 units (first.weight, first.bias)"),
+    (("nets:Perceptron", "hidden=40", "--strict"), "a linear layer of 40 units (first.weight)"),
     (("nets:Perceptron", "classes=7"), "digits has 10 classes"),
     (("nets:Perceptron", "spam=7"), "spam"),
     (("nets:Flat",), "--input-shape|as input shape"),

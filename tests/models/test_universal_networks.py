@@ -23,11 +23,14 @@ from small_universal import (
     small_universal,
 )
 from torch import nn
+from torch.nn import functional as F
 
 import weightsmith as ws
 from weightsmith.architectures import Architecture
 from weightsmith.datasets import load_dataset
 from weightsmith.errors import BadInput, EnvironmentFault
+from weightsmith.graph import ParameterGraph
+from weightsmith.hypernetworks import Blueprint
 from weightsmith.universal import Coverage, SynthesisWarning, UniversalSynthesizer, writing
 
 MODULES: tuple[Callable[[], nn.Module], ...] = (Perceptron, Tied, Normalised, Cumulative)
@@ -130,7 +133,7 @@ def test_meta_modules_get_values_and_those_that_cannot_are_named(universal: Univ
     assert all(same(one, other) for one, other in zip(found, expected, strict=True))
     assert all(value.is_meta for value in module.state_dict().values())
     module.load_state_dict(found[1], assign=True)
-    with pytest.raises(BadInput, match=r"tensor 'marks' of Cumulative is not generated, .* and has no value"):
+    with pytest.raises(BadInput, match=r"tensor 'shift' of Cumulative is not generated, .* and has no value"):
         ws.synthesize(odd, synthesizer=universal)
     with pytest.raises(BadInput, match="meta device, where nothing can be written"):
         ws.initialize(odd, synthesizer=universal)
@@ -259,15 +262,72 @@ def test_what_lies_beyond_the_trained_range_is_named(universal: UniversalSynthes
     excess = universal.read(Wide()).excess
     assert [(one.what, one.tensors) for one in excess] == [
         ("activation 'elu'", ()),
-        ("a layer of 40 units", ("convolve.weight", "convolve.bias")),
+        ("a convolution of 40 channels", ("convolve.weight",)),
         ("a kernel of 5x5", ("convolve.weight",)),
         ("40 units in all", ()),
         ("1,450 parameters", ()),
     ]
-    assert "a layer of 40 units (convolve.weight, convolve.bias), where training saw 4 to 12" in map(str, excess)
-    with pytest.raises(BadInput, match=r"a layer of 40 units \(convolve.weight"):
+    assert "a convolution of 40 channels (convolve.weight), where training saw 5" in map(str, excess)
+    with pytest.raises(BadInput, match=r"a convolution of 40 channels \(convolve.weight"):
         ws.synthesize(Wide(), synthesizer=universal, strict=True)
     ws.synthesize(Perceptron(), n=1, synthesizer=universal, strict=True)
+
+
+class Viewed(nn.Module):
+    """64-11-10, whose first weight is read in some way."""
+
+    def __init__(self, way: Callable[[nn.Module, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.way, self.weight, self.last = way, nn.Parameter(torch.ones(11, 64)), nn.Linear(11, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.relu(self.way(self, x.flatten(1))))
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda m, x: x @ m.weight.t(),
+        lambda m, x: x @ m.weight.T,
+        lambda m, x: torch.matmul(x, m.weight.transpose(-1, -2)),
+        lambda m, x: torch.mm(x, m.weight.permute(1, 0)),
+        lambda m, x: F.linear(x, m.weight.flatten(1)),
+        lambda m, x: F.linear(x, m.weight.clone().contiguous()),
+        lambda m, x: F.linear(x, m.weight.view_as(m.weight)),
+    ],
+)
+def test_a_weight_that_is_read_through_views_is_that_of_a_linear_layer(
+    universal: UniversalSynthesizer, way: Any
+) -> None:
+    plain = universal.synthesize(Viewed(lambda m, x: F.linear(x, m.weight)), 1)
+    found = universal.synthesize(Viewed(way), 1)
+    assert same(plain.networks[0], found.networks[0])
+    assert not found.warnings
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        (lambda m, x: F.linear(x, m.weight - m.weight.mean(1, keepdim=True)), "operation 'reduce' on learned tensors"),
+        (lambda m, x: F.linear(x, -m.weight), "operation 'identity' on learned tensors alone"),
+        (lambda m, x: F.linear(x, m.weight.view(64, 11).t()), "operation 'reshape' on learned tensors alone"),
+        (lambda m, x: torch.matmul(m.weight, x.t()).t(), "operation 'matmul'"),
+    ],
+)
+def test_a_weight_that_others_are_made_of_is_named(universal: UniversalSynthesizer, way: Any, said: str) -> None:
+    with pytest.raises(BadInput, match=rf"{said}.*\(weight\)"):
+        universal.read(Viewed(way), strict=True)
+
+
+@pytest.mark.parametrize("by", ["export", "autograd"])
+def test_a_tensor_that_only_operations_read_which_are_not_understood_stays_as_it_is(by: Any) -> None:
+    for way in (
+        lambda m, x: torch.cdist(x, m.weight),
+        lambda m, x: torch.cdist(x[None], m.weight[:, :].unsqueeze(0))[0],
+    ):
+        graph = ParameterGraph.of(Viewed(way), SHAPE, by)
+        assert graph.tensors["weight"].kind == "unknown"
+        assert "cdist" in Blueprint.of(graph).untouched["weight"]
 
 
 def test_coverage_is_what_was_seen_and_comes_back_from_json(universal: UniversalSynthesizer) -> None:
@@ -276,9 +336,10 @@ def test_coverage_is_what_was_seen_and_comes_back_from_json(universal: Universal
     extent = covers.extent
     assert extent.operations == {"linear", "convolution", "batch_norm", "activation", "pool", "reduce"}
     assert extent.activations == {"relu"}
-    assert (extent.layer_units, extent.kernel, extent.units) == ((4, 12), (3, 3), (4, 20))
+    assert (extent.channels, extent.features, extent.row_features) == ((5, 5), (9, 12), None)
+    assert (extent.kernel, extent.units, extent.alone) == ((3, 3), (5, 20), frozenset())
     assert extent.depth == (2, 3)
-    assert extent.parameters == (9 * 4 + 4 + 2 * 4 + 4 * 10 + 10, 64 * 11 + 11 + 11 * 9 + 9 + 9 * 10 + 10)
+    assert extent.parameters == (9 * 5 + 5 + 2 * 5 + 5 * 10 + 10, 64 * 11 + 11 + 11 * 9 + 9 + 9 * 10 + 10)
     assert Coverage.from_json(covers.to_json()) == covers
 
 

@@ -17,7 +17,7 @@ from weightsmith.graph.groups import Group, groups_along, permutation_groups, sc
 from weightsmith.graph.nodes import Operation, TensorNode, Value
 from weightsmith.graph.proving import proved
 from weightsmith.graph.rules import RULES
-from weightsmith.graph.trace import Trace, TracedBy
+from weightsmith.graph.trace import Trace, TracedBy, depending_on_input
 from weightsmith.graph.tracing import trace
 from weightsmith.graph.vocabulary import ROW_MAJOR, UNKNOWN, unit_and_input_axes
 from weightsmith.layout import Layout
@@ -85,6 +85,11 @@ class ParameterGraph:
             frozenset(operation.name for operation in flow.not_understood),
             singles,
         )
+
+    @cached_property
+    def fed(self) -> frozenset[str]:
+        """The operations that the network's input has a part in; the others make something of its tensors alone."""
+        return depending_on_input(self.operations)
 
     @cached_property
     def ties(self) -> tuple[tuple[str, ...], ...]:
@@ -156,15 +161,28 @@ def _nodes(layout: Layout, found: Trace, groups: tuple[Group, ...]) -> dict[str,
     """One node a floating tensor of the layout, from the first operation that reads it."""
     first = {name: tied for tied in found.names.values() for name in tied}
     uses: dict[str, tuple[int, Operation, str]] = {}
+    unknown = _read_by_unknown_ones(found)
     for order, operation in enumerate(found.operations):
         for slot, name in operation.parameters.items():
-            uses.setdefault(name, (order, operation, slot))
+            uses.setdefault(name, (order, unknown.get(operation.name, operation), slot))
     result = {}
     for spec in layout.floating:
         names = first[spec.name]
         node = TensorNode(spec.name, names, spec.shape, spec.role, order=len(found.operations))
         result[spec.name] = _used(node, *uses[names[0]], groups) if names[0] in uses else node
     return result
+
+
+def _read_by_unknown_ones(found: Trace) -> dict[str, Operation]:
+    """For operations on tensors alone whose values only unknown ones read in the end, the first of these."""
+    fed = depending_on_input(found.operations)
+    ends: dict[str, list[Operation]] = {}
+    for operation in reversed(found.operations):
+        mine = [operation] if operation.name in fed else ends.get(operation.name, [])
+        for value in operation.values:
+            ends.setdefault(value.name, []).extend(mine)
+    alone = [operation.name for operation in found.operations if operation.name not in fed and ends.get(operation.name)]
+    return {name: ends[name][-1] for name in alone if all(one.kind == UNKNOWN for one in ends[name])}
 
 
 def _used(node: TensorNode, order: int, operation: Operation, slot: str, groups: tuple[Group, ...]) -> TensorNode:

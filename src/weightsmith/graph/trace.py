@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,3 +40,12 @@ def tied_names(module: nn.Module) -> dict[str, tuple[str, ...]]:
 def depth_of(operation: Operation, depths: Mapping[str, int]) -> int:
     """How many operations with learned weights lie on the longest path to it, itself included, from those before."""
     return max((depths.get(value.name, 0) for value in operation.inputs), default=0) + bool(operation.parameters)
+
+
+def depending_on_input(operations: Iterable[Operation]) -> frozenset[str]:
+    """The names of those of a trace's operations that the network's input has a part in."""
+    found: set[str] = set()
+    for operation in operations:
+        if any(value.source == "input" or value.name in found for value in operation.inputs):
+            found.add(operation.name)
+    return frozenset(found)

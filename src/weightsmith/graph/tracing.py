@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import Tensor, nn
 
 from weightsmith.graph.exporting import export
+from weightsmith.graph.recombining import recombined
 from weightsmith.graph.trace import NotExportable, Trace, TracedBy
 from weightsmith.graph.walking import walk
 
@@ -22,7 +24,9 @@ def trace(module: nn.Module, inputs: tuple[Tensor, ...], by: TracedBy | None = N
     reasons, last = [], None
     for way in (by,) if by is not None else _WAYS:
         try:
-            return _WAYS[way](module, inputs)
+            found = _WAYS[way](module, inputs)
+            outputs = {value.name for value in found.outputs}
+            return replace(found, operations=recombined(found.operations, outputs))
         except Exception as error:  # neither torch.export nor modules have a common base of what they raise
             reasons.append(f"{_DID[way]}: {type(error).__name__}: {_first_line(error)}")
             last = error

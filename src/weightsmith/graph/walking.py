@@ -17,9 +17,8 @@ from weightsmith.graph import autograd_node as reading
 from weightsmith.graph.autograd_order import begins, in_order, outputs_in_use
 from weightsmith.graph.borrowing import left_as_it_was, on_copies
 from weightsmith.graph.nodes import Operation, Value
-from weightsmith.graph.recombining import recombined
 from weightsmith.graph.running import Run, run
-from weightsmith.graph.trace import Trace, depth_of, tied_names
+from weightsmith.graph.trace import Trace, tied_names
 from weightsmith.graph.vocabulary import UNKNOWN, kind_of
 
 _SEVERAL = frozenset({"split", "unbind"})  # kinds whose outputs are always told apart
@@ -96,8 +95,8 @@ class _Walker:
         for node in nodes:
             self._add(node, used[node])
         outputs = tuple(self._output(output) for output in self._run.outputs)
-        operations = _with_depths(recombined(self._operations, {value.name for value in outputs}))
-        return Trace(tuple(value for value, _ in self._run.inputs), operations, outputs, self._names, "autograd")
+        inputs = tuple(value for value, _ in self._run.inputs)
+        return Trace(inputs, tuple(self._operations), outputs, self._names, "autograd")
 
     def _output(self, output: Tensor) -> Value:
         return self._tensor(output) if output.grad_fn is None else self._value(output.grad_fn, output.output_nr)
@@ -175,12 +174,3 @@ class _Walker:
 
 def _place(tensor: Tensor) -> tuple[Any, ...]:
     return tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
-
-
-def _with_depths(operations: Iterable[Operation]) -> tuple[Operation, ...]:
-    depths: dict[str, int] = {}
-    found = []
-    for operation in operations:
-        depths[operation.name] = depth_of(operation, depths)
-        found.append(replace(operation, depth=depths[operation.name]))
-    return tuple(found)

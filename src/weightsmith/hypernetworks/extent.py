@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from weightsmith.graph import Operation, ParameterGraph
 from weightsmith.graph.vocabulary import UNKNOWN
-from weightsmith.hypernetworks.blueprint import Blueprint
 
 # Kinds that only arrange values anew: that one is new says nothing of how far weights can be trusted.
 _ARRANGING = frozenset(
@@ -35,34 +34,39 @@ class Range(NamedTuple):
 class Extent:
     """What one architecture, or many, consist of. A range is `None` where there is nothing of its kind.
 
-    `operations`: kinds, but for those that only arrange values. `activations`: PyTorch's names. `layer_units`: units of
-    a layer. `kernel`: places along a side of a kernel. `units`: of all layers together. `depth`: operations with
-    learned tensors in a row. `parameters`: learned numbers.
+    `operations`: kinds, but for those that only arrange values. `alone`: kinds of those that read learned tensors and
+    nothing that depends on an image. `activations`: PyTorch's names. Hidden units of a layer: `channels` of a
+    convolution, `features` of a linear layer on a vector, `row_features` of one that is applied to each of several
+    rows. `kernel`: places along a side of a kernel. `units`: of all layers together. `depth`: operations with learned
+    tensors in a row. `parameters`: learned numbers.
     """
 
     operations: frozenset[str]
+    alone: frozenset[str]
     activations: frozenset[str]
-    layer_units: Range | None
+    channels: Range | None
+    features: Range | None
+    row_features: Range | None
     kernel: Range | None
     units: Range
     depth: Range
     parameters: Range
 
     @classmethod
-    def of(cls, graph: ParameterGraph, blueprint: Blueprint) -> Extent:
+    def of(cls, graph: ParameterGraph) -> Extent:
         """The extent of one architecture."""
-        counts = layer_units(blueprint)
-        sides = [side for plan in graph.operations for side in kernel_sides(graph, plan)]
-        depth = max((operation.depth for operation in graph.operations), default=0)
-        count = parameters(graph)
+        layers = list(hidden_layers(graph))
+        sides = [side for operation in graph.operations for side in kernel_sides(graph, operation)]
+        depth, count, units = longest(graph), parameters(graph), hidden_units(graph)
         return cls(
             frozenset(operation.kind for operation in graph.operations if counts_as_seen(graph, operation)),
+            frozenset(operation.kind for operation in graph.operations if reads_learned_alone(graph, operation)),
             frozenset(operation.target for operation in graph.operations if operation.kind == "activation"),
-            _span(counts),
-            _span(sides),
-            Range(blueprint.units, blueprint.units),
-            Range(depth, depth),
-            Range(count, count),
+            **{of: _span([layer.units for layer in layers if layer.of == of]) for of in LAYERS},
+            kernel=_span(sides),
+            units=Range(units, units),
+            depth=Range(depth, depth),
+            parameters=Range(count, count),
         )
 
     @classmethod
@@ -84,9 +88,53 @@ def counts_as_seen(graph: ParameterGraph, operation: Operation) -> bool:
     return not (last and operation.kind == "softmax")  # of logits: it changes no prediction
 
 
-def layer_units(blueprint: Blueprint) -> list[int]:
-    """How many units each space has."""
-    return blueprint.space_of.bincount(minlength=blueprint.spaces).tolist() if blueprint.units else []
+def reads_learned_alone(graph: ParameterGraph, operation: Operation) -> bool:
+    """Whether an operation makes of learned tensors others, before anything of an image is met."""
+    if operation.kind == UNKNOWN or operation.name in graph.fed:
+        return False
+    return any(is_learned(graph, tensor) for tensor in operation.parameters.values())
+
+
+def is_learned(graph: ParameterGraph, tensor: str) -> bool:
+    """Whether a tensor of the state is one that training changes."""
+    return tensor in graph.tensors and graph.tensors[tensor].role != "buffer"
+
+
+LayerKind = Literal["channels", "features", "row_features"]
+LAYERS: tuple[LayerKind, ...] = ("channels", "features", "row_features")
+
+
+class Layer(NamedTuple):
+    """How many hidden units a tensor writes, and what they are: the name of a field of `Extent`."""
+
+    weight: str
+    of: LayerKind
+    units: int
+
+
+def hidden_layers(graph: ParameterGraph) -> Iterator[Layer]:
+    """The convolutions and linear layers whose outputs are hidden units: neither classes nor places."""
+    hidden = {(place.tensor, place.axis) for group in (*graph.permutations, *graph.singles) for place in group.places}
+    for operation in graph.operations:
+        weight = operation.parameters.get("weight", "")
+        node = graph.tensors.get(weight)
+        if node is None or node.unit_axis is None or (weight, node.unit_axis) not in hidden:
+            continue
+        units = node.shape[node.unit_axis]
+        if operation.kind in _SLIDING:
+            yield Layer(weight, "channels", units)
+        elif operation.kind == "linear":
+            yield Layer(weight, "features" if len(operation.shapes[0]) == 2 else "row_features", units)
+
+
+def hidden_units(graph: ParameterGraph) -> int:
+    """Units that have a code, of all layers together."""
+    return sum(group.units for group in (*graph.permutations, *graph.singles))
+
+
+def longest(graph: ParameterGraph) -> int:
+    """How many operations with learned tensors there are in a row."""
+    return max((operation.depth for operation in graph.operations), default=0)
 
 
 def kernel_sides(graph: ParameterGraph, operation: Operation) -> tuple[int, ...]:

@@ -40,7 +40,7 @@ class Prepared:
         graph = ParameterGraph.of(module, architecture.input_shape)
         buffers = {name: value.clone() for name, value in module.named_buffers()}
         blueprint, cost = Blueprint.of(graph), forward_cost(graph)
-        return cls(architecture, module.to("meta"), blueprint, cost, buffers, Extent.of(graph, blueprint))
+        return cls(architecture, module.to("meta"), blueprint, cost, buffers, Extent.of(graph))
 
     def start(self, seed: int) -> dict[str, Tensor]:
         """An initialisation of its own."""

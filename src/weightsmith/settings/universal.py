@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "weightsmith.universal/1"
+SCHEMA = "weightsmith.universal/2"
 
 Size = Annotated[int, Field(ge=1, le=2**16)]
 Few = Annotated[int, Field(ge=1, le=256)]
@@ -50,8 +50,11 @@ class CoverageConfig(_Closed):
     input_shape: Annotated[list[Size], Field(min_length=3, max_length=3)]
     classes: Size
     operations: Names
+    alone: Names
     activations: Names
-    layer_units: Span | None
+    channels: Span | None
+    features: Span | None
+    row_features: Span | None
     kernel: Span | None
     units: Span
     depth: Span
@@ -61,7 +64,7 @@ class CoverageConfig(_Closed):
 class UniversalConfig(_Closed):
     """Everything beside the tensors."""
 
-    schema_: Literal["weightsmith.universal/1"] = Field(alias="schema")
+    schema_: Literal["weightsmith.universal/2"] = Field(alias="schema")
     weightsmith: str
     generator: GeneratorConfig
     covers: CoverageConfig

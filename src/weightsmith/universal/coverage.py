@@ -8,11 +8,27 @@ from typing import Any
 
 from weightsmith.datasets import Dataset, DatasetRequest
 from weightsmith.graph import ParameterGraph
-from weightsmith.hypernetworks import Blueprint, Extent, Range
-from weightsmith.hypernetworks.extent import counts_as_seen, kernel_sides, layer_units, parameters
+from weightsmith.hypernetworks import Extent, Range
+from weightsmith.hypernetworks.extent import (
+    LAYERS,
+    counts_as_seen,
+    hidden_layers,
+    hidden_units,
+    is_learned,
+    kernel_sides,
+    longest,
+    parameters,
+    reads_learned_alone,
+)
 from weightsmith.reporter import counted
 
-_RANGES = ("layer_units", "kernel", "units", "depth", "parameters")
+_NAMES = ("operations", "alone", "activations")
+_RANGES = (*LAYERS, "kernel", "units", "depth", "parameters")
+_LAYERS = {
+    "channels": ("a convolution", "channel"),
+    "features": ("a linear layer", "unit"),
+    "row_features": ("a linear layer over rows", "unit"),
+}
 _NAMED = 4
 
 
@@ -59,38 +75,38 @@ class Coverage:
         """What loads the data set."""
         return DatasetRequest(self.dataset, image_size=self.image_size)
 
-    def beyond(self, graph: ParameterGraph, blueprint: Blueprint) -> tuple[Excess, ...]:
+    def beyond(self, graph: ParameterGraph) -> tuple[Excess, ...]:
         """What of an architecture lies beyond the trained range."""
-        return (
-            *self._operations(graph),
-            *self._layers(blueprint),
-            *self._kernels(graph),
-            *self._totals(graph, blueprint),
-        )
+        return (*self._operations(graph), *self._layers(graph), *self._kernels(graph), *self._totals(graph))
 
     def _operations(self, graph: ParameterGraph) -> Iterator[Excess]:
         """Operations and activations that no architecture of the training had."""
         kinds: dict[str, dict[str, None]] = {}
         activations: dict[str, None] = {}
         for operation in graph.operations:
+            learned = [tensor for tensor in operation.parameters.values() if is_learned(graph, tensor)]
             if operation.kind == "activation" and operation.target not in self.extent.activations:
                 activations.setdefault(operation.target)
+            elif reads_learned_alone(graph, operation) and operation.kind not in self.extent.alone:
+                kinds.setdefault(f"{operation.kind!r} on learned tensors alone", {}).update(dict.fromkeys(learned))
             elif operation.kind not in self.extent.operations and counts_as_seen(graph, operation):
-                learned = [tensor for tensor in operation.parameters.values() if _is_learned(graph, tensor)]
-                kinds.setdefault(operation.kind, {}).update(dict.fromkeys(learned))
+                kinds.setdefault(repr(operation.kind), {}).update(dict.fromkeys(learned))
         for kind, tensors in kinds.items():
-            yield Excess(f"operation {kind!r}", "none", tuple(tensors))
+            yield Excess(f"operation {kind}", "none", tuple(tensors))
         if activations:
             seen = ", ".join(sorted(self.extent.activations)) or "none"
             yield Excess(f"activation {', '.join(map(repr, activations))}", seen)
 
-    def _layers(self, blueprint: Blueprint) -> Iterator[Excess]:
-        trained = self.extent.layer_units
-        for space, count in enumerate(layer_units(blueprint)):
-            if trained is None or count not in trained:
-                at = blueprint.writes[space] if bool(blueprint.writes[space].any()) else blueprint.reads[space]
-                tensors = tuple(blueprint.tensors[number].names[0] for number in at.nonzero()[:, 0].tolist())
-                yield Excess(f"a layer of {counted(count, 'unit')}", _said(trained), tensors)
+    def _layers(self, graph: ParameterGraph) -> Iterator[Excess]:
+        found: dict[tuple[str, int], list[str]] = {}
+        for layer in hidden_layers(graph):
+            trained = getattr(self.extent, layer.of)
+            if trained is None or layer.units not in trained:
+                found.setdefault((layer.of, layer.units), []).append(layer.weight)
+        for (of, units), weights in found.items():
+            name, unit = _LAYERS[of]
+            trained = _said(getattr(self.extent, of))
+            yield Excess(f"{name} of {counted(units, unit)}", trained, tuple(dict.fromkeys(weights)))
 
     def _kernels(self, graph: ParameterGraph) -> Iterator[Excess]:
         trained = self.extent.kernel
@@ -102,11 +118,10 @@ class Coverage:
         for shape, tensors in found.items():
             yield Excess(f"a kernel of {shape}", f"sides of {_said(trained)}", tuple(tensors))
 
-    def _totals(self, graph: ParameterGraph, blueprint: Blueprint) -> Iterator[Excess]:
-        depth = max((operation.depth for operation in graph.operations), default=0)
+    def _totals(self, graph: ParameterGraph) -> Iterator[Excess]:
         totals = (
-            (blueprint.units, "units in all", self.extent.units),
-            (depth, "layers with weights in a row", self.extent.depth),
+            (hidden_units(graph), "units in all", self.extent.units),
+            (longest(graph), "layers with weights in a row", self.extent.depth),
             (parameters(graph), "parameters", self.extent.parameters),
         )
         for count, what, trained in totals:
@@ -116,21 +131,17 @@ class Coverage:
     def to_json(self) -> dict[str, Any]:
         document = asdict(self)
         extent = document.pop("extent")
-        names = {key: sorted(extent[key]) for key in ("operations", "activations")}
+        names = {key: sorted(extent[key]) for key in _NAMES}
         ranges = {key: None if extent[key] is None else list(extent[key]) for key in _RANGES}
         return {**document, "input_shape": list(self.input_shape), **names, **ranges}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Coverage:
         """Read what `to_json` wrote, once it was checked to be of that form."""
-        extent: dict[str, Any] = {key: frozenset(document[key]) for key in ("operations", "activations")}
+        extent: dict[str, Any] = {key: frozenset(document[key]) for key in _NAMES}
         extent |= {key: None if document[key] is None else _ordered(document[key]) for key in _RANGES}
         images = {key: document[key] for key in ("dataset", "image_size", "classes")}
         return cls(**images, input_shape=tuple(document["input_shape"]), extent=Extent(**extent))
-
-
-def _is_learned(graph: ParameterGraph, tensor: str) -> bool:
-    return tensor in graph.tensors and graph.tensors[tensor].role != "buffer"
 
 
 def _ordered(span: Sequence[int]) -> Range:

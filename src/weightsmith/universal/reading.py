@@ -99,7 +99,7 @@ class Reading:
             blueprint,
             stands,
             untouched,
-            covers.beyond(graph, blueprint),
+            covers.beyond(graph),
         )
 
 

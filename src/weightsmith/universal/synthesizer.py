@@ -190,8 +190,9 @@ weights for it: any `torch.nn.Module`, without training it.
     import weightsmith as ws
     weights = ws.synthesize(MyOwnNet(), synthesizer="this folder", n=8, seed=0)
 {begun}
-Trained on architectures of {extent.units} hidden units, {extent.layer_units} of them in a layer, {extent.depth} layers
-with weights in a row, and {extent.parameters} parameters, made of {", ".join(sorted(extent.operations))}, with
+Trained on architectures of {extent.units} hidden units ({extent.channels or "no"} channels of a convolution,
+{extent.features or "no"} units of a linear layer), {extent.depth} layers with weights in a row, and
+{extent.parameters} parameters, made of {", ".join(sorted(extent.operations))}, with
 {", ".join(sorted(extent.activations)) or "no activation"}. What lies beyond is written too, and a warning names it.
 
 {facts(self.provenance)}
