@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import RESULTS
+from weightsmith.architectures.families import COMBINATIONS
 
 PAGE = Path("docs/experiments/universal.md")
 BEGIN, END = "<!-- tables: python -m benchmarks.universal_table -->", "<!-- end of tables -->"
@@ -41,13 +42,24 @@ BARS = {
     "training_peak_rss_mb": "<= 8000",
 }
 # Of other generators, those that stand in every table; `full` is synthesis, trained for as long as they were.
-METHODS = ("synthesis", "full", "ghn", "flow", "random_init", "ridge_head", "nearest_zoo", "one_epoch", "converged")
+METHODS = (
+    "synthesis",
+    "full",
+    "ghn",
+    "flow",
+    "both",
+    "random_init",
+    "ridge_head",
+    "nearest_zoo",
+    "one_epoch",
+    "converged",
+)
 
 
 def tables(document: dict[str, Any]) -> str:
     """Every table, as Markdown."""
     rows = document["rows"]
-    makers = (_splits, _families, _others, _overlap, _speed, _finetune, _start, _training)
+    makers = (_splits, _families, _combinations, _others, _overlap, _speed, _finetune, _start, _training)
     return "\n\n".join([_headline(document["headline"]), *filter(None, (make(rows) for make in makers))])
 
 
@@ -76,6 +88,24 @@ def _families(rows: Sequence[Row]) -> str:
             of = [row for row in ours if row["family"] == family]
             body += [(words, family, *_summary(row["method"], row)) for row in of]
     return f"**The same by family.**\n\n{_markdown(head, body)}" if body else ""
+
+
+def _combinations(rows: Sequence[Row]) -> str:
+    """Unseen combinations one by one; a network may hold several."""
+    found = [row for row in rows if row["kind"] == "accuracy" and row["method"] == "synthesis" and "options" in row]
+    body = []
+    for family, together in COMBINATIONS:
+        held = [
+            row["accuracy"]
+            for row in found
+            if (row["split"], row["family"]) == ("unseen_combination", family)
+            and together.items() <= row["options"].items()
+        ]
+        if held:
+            words = ", ".join(f"{key} {value}" for key, value in together.items())
+            body.append((family, words, str(len(held)), _percent(statistics.median(held)), _percent(min(held))))
+    head = ("family", "together", "networks", "median %", "worst %")
+    return f"**Unseen combinations one by one.**\n\n{_markdown(head, body)}" if body else ""
 
 
 def _others(rows: Sequence[Row]) -> str:

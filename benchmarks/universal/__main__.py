@@ -23,6 +23,7 @@ from benchmarks.universal.budget import Budget
 from benchmarks.universal.generators import Source, load_source
 from benchmarks.universal.headline import SYNTHESIS, headline
 from benchmarks.universal.kept import Kept, Row, Share
+from benchmarks.universal_ablations import VARIANTS
 from weightsmith.architectures.families import Split
 from weightsmith.datasets import Dataset, load_dataset
 from weightsmith.environment import describe_environment
@@ -33,6 +34,8 @@ from weightsmith.pretrained import FROM_START, synthesizer_folder
 BASELINES = ("random_init", "ridge_head", "trained", "nearest_zoo", "others")
 PARTS = ("accuracy", "speed", *BASELINES, "finetune", "overlap", "inits", "start", "training")
 WHOLE = ("speed", "nearest_zoo", "start", "training")  # not shared: they time, or need what the other shares train
+ABLATIONS = WORK / "universal-ablations"
+COMPARED = ("full", "ghn", "flow")  # of others, those without which there is no result
 OF_OTHERS: tuple[Split, ...] = ("unseen_size", "unseen_combination", "held_out_family")
 OF_SYNTHESIS = ("accuracy", "speed", "finetune", "overlap", "training")
 
@@ -108,7 +111,13 @@ def options() -> argparse.ArgumentParser:
     found = parser("universal", __doc__ or "")
     found.add_argument("--synthesizer", type=Path, help="a folder, or a bare state; without it, the shipped one")
     found.add_argument("--start", type=Path, help="the start-conditioned one; without it, the shipped one")
-    found.add_argument("--others", nargs="*", default=[], metavar="NAME=FOLDER", help="more generators, for comparison")
+    found.add_argument(
+        "--others",
+        nargs="*",
+        default=[f"{name}={ABLATIONS / name}" for name in VARIANTS],
+        metavar="NAME=FOLDER",
+        help="other generators; without it, all variants of benchmarks.universal_ablations, where that puts them",
+    )
     found.add_argument(
         "--parts", nargs="*", choices=[*PARTS, "baselines"], help="do these (anew from what is kept); without it, all"
     )
@@ -144,10 +153,14 @@ def assemble(documents: Mapping[str, Any], path: Path) -> None:
     missing = [part for part in PARTS if part not in documents]
     stale = differing({part: document["weights"] for part, document in documents.items()})
     found = {part: document["rows"] for part, document in documents.items()}
-    if missing or stale:
+    lacking = [name for name in COMPARED if "others" in found and name not in _generators(found["others"])]
+    if missing or stale or lacking:
         for key, value in headline(found).items():
             print(f"{key:40} {value}")
-        print(f"still to be done: --parts {' '.join([*missing, *stale])}")
+        if missing or stale:
+            print(f"still to be done: --parts {' '.join([*missing, *stale])}")
+        if lacking:
+            print(f"still to be compared with, in --others: {', '.join(lacking)}")
         return
     parts = [{"kind": "part", "part": part, **_said(document)} for part, document in documents.items()]
     rows = [row for part in PARTS for row in found[part]]
@@ -167,6 +180,10 @@ def differing(weights: Mapping[str, str]) -> list[str]:
     return [
         part for part in OF_SYNTHESIS if part in weights and weights[part] != weights.get("accuracy", weights[part])
     ]
+
+
+def _generators(rows: Sequence[Row]) -> set[str]:
+    return {row["generator"] for row in rows if row["kind"] == "other generator"}
 
 
 def _said(document: Mapping[str, Any]) -> Row:

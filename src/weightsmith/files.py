@@ -136,6 +136,14 @@ def sweep_leftovers(folder: Path) -> list[Path]:
     return swept
 
 
+def require_writable_parent(path: Path) -> None:
+    """Prove that a file can be written where `path` will be, and leave nothing behind: folders are made later.
+
+    Raises `EnvironmentFault` where something above it is a file, read-only or not permitted.
+    """
+    require_writable_folder(next(above for above in path.absolute().parents if above.exists()))
+
+
 def require_writable_folder(folder: Path) -> None:
     """Create `folder` if need be and prove that a file can be written there, before any work starts.
 

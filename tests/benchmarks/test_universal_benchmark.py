@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmarks import universal_ablations
 from benchmarks.universal import start
-from benchmarks.universal.__main__ import PARTS, assemble, chosen_parts, differing, main, options
+from benchmarks.universal.__main__ import COMPARED, PARTS, assemble, chosen_parts, differing, main, options
 from benchmarks.universal.accuracy import quantile, summaries
 from benchmarks.universal.baselines import features, last_linear
 from benchmarks.universal.budget import Budget
@@ -214,6 +214,7 @@ def test_a_result_is_written_when_all_parts_are_there(tmp_path: Path, capsys: py
         "overlap": [{"kind": "overlap", "overlap": 0.5, "independent_overlap": 0.375}],
         "start": [{"kind": "start", **starts}],
         "training": [{"kind": "training", "peak_rss_mb": 1500.0}],
+        "others": [{"kind": "other generator", "generator": name} for name in COMPARED],
     }
     documents = {
         part: {"environment": environment, "budget": {}, "weights": "w", "rows": rows.get(part, [])} for part in PARTS
@@ -223,6 +224,8 @@ def test_a_result_is_written_when_all_parts_are_there(tmp_path: Path, capsys: py
     assert "still to be done: --parts start" in capsys.readouterr().out
     assemble({**documents, "speed": {**documents["speed"], "weights": "other"}}, file)
     assert "still to be done: --parts speed" in capsys.readouterr().out
+    assemble({**documents, "others": {**documents["others"], "rows": rows["others"][:1]}}, file)
+    assert "still to be compared with, in --others: ghn, flow" in capsys.readouterr().out
     assert not file.exists()
     assemble(documents, file)
     found = json.loads(file.read_text())
@@ -239,6 +242,7 @@ def test_a_result_is_written_when_all_parts_are_there(tmp_path: Path, capsys: py
 def test_what_is_typed_becomes_the_budget() -> None:
     wanted = options().parse_args(["--compared", "7", "--others", "one=a", "two=b"])
     assert (Budget.of(wanted), wanted.others) == (Budget(compared=7), ["one=a", "two=b"])
+    assert "ghn=runs/benchmarks/universal-ablations/ghn" in options().parse_args([]).others
 
 
 def test_parts_follow_one_another_and_must_have_measured_the_same_weights() -> None:

@@ -9,12 +9,14 @@ import pytest
 import torch
 from conftest import Run
 from safetensors.torch import load_file
-from small_universal import Normalised, Perceptron, small_universal
+from small_universal import Normalised, Perceptron, small_covers, small_universal
 
 import weightsmith as ws
 from weightsmith.architectures import Architecture
 from weightsmith.cli import outputs
 from weightsmith.cli.outputs import network_files, write_networks
+from weightsmith.cli.synthesis import _test_images
+from weightsmith.errors import EnvironmentFault
 
 NETS = """\
 import torch
@@ -111,12 +113,42 @@ def test_evaluate_measures_before_and_after_and_writes_only_where_told(
     assert plain.returncode == 0
 
 
+def test_what_fails_leaves_no_folder_and_none_of_several_files(
+    program: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = program("synthesize", "nets:Nope", "--synthesizer", folder, "--out", "new/deep/w.safetensors")
+    assert done.returncode == 2
+    assert made(tmp_path) == set()
+    files = network_files(tmp_path / "new" / "w.safetensors", 3)
+    renamed = Path.replace
+
+    def failing(self: Path, target: Path) -> Path:
+        if target == files[0]:  # the last that gets its name
+            raise OSError(28, "No space left on device")
+        return renamed(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(EnvironmentFault):
+        write_networks(tmp_path / "new" / "w.safetensors", files, [{"a": torch.ones(2)}] * 3)
+    assert made(tmp_path) == {"new"}
+
+
+def test_images_to_measure_on_are_asked_for_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(request: object) -> None:
+        raise EnvironmentFault("MNIST is not at hand", "use dataset=digits")
+
+    monkeypatch.setattr("weightsmith.datasets.load_dataset", missing)
+    with pytest.raises(EnvironmentFault, match=r"MNIST is not at hand(.|\n)*leave --evaluate out"):
+        _test_images(small_covers())
+
+
 def test_what_was_not_understood_is_said(program: Run, folder: Path) -> None:
     done = program("synthesize", "nets:Cumulative", "--synthesizer", folder)
     assert done.returncode == 0, done.stderr
     assert "not generated: marks: as in the module, since no operation reads it" in done.stdout
     assert "not generated: unread.weight: initialised by unread, since no operation reads it" in done.stdout
-    assert "warning: operation 'cumsum' is not understood" in done.stdout
+    assert "warning: operation 'cumsum' is not understood: tensors that nothing else reads are init" in done.stdout
+    assert "not generated: shift: as in the module, since the operation that reads it (heaviside" in done.stdout
     found = json.loads(program("synthesize", "nets:Cumulative", "--synthesizer", folder, "--evaluate", "--json").stdout)
     assert "cumsum" in found["headline"]["not_understood"]
     assert {"tensor": "marks", "reason": "no operation reads it", "source": "stands"} in found["headline"][

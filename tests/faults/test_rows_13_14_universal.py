@@ -84,7 +84,7 @@ def test_damage_at_any_byte_is_refused(tmp_path: Path, name: str, damaged: Calla
 
 
 FORGERIES: list[tuple[str, Any]] = [
-    ("schema", "weightsmith.universal/2"),
+    ("schema", "weightsmith.universal/3"),
     ("generator", None),
     ("generator.name", "transition"),
     ("generator.options.dim", 3),

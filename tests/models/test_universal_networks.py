@@ -250,6 +250,17 @@ def test_networks_without_hidden_units_are_all_the_same_and_that_is_said(univers
     assert any("all are the same" in text for text in found.warnings)
 
 
+def test_a_module_is_not_initialised_with_what_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+    universal = small_universal()
+    written = universal.generator.weights
+    monkeypatch.setattr(universal.generator, "weights", lambda *a: {k: v * torch.nan for k, v in written(*a).items()})
+    module = Perceptron()
+    before = copy.deepcopy(module.state_dict())
+    with pytest.raises(BadInput, match="weights written for Perceptron hold values that are not finite"):
+        ws.initialize(module, synthesizer=universal)
+    assert same(before, module.state_dict())
+
+
 def test_what_lies_beyond_the_trained_range_is_named(universal: UniversalSynthesizer) -> None:
     class Wide(nn.Module):
         def __init__(self) -> None:

@@ -179,8 +179,9 @@ def test_it_can_start_from_what_was_learned_before(run: RunFolder, tmp_path: Pat
     for name, value in after.state_dict().items():
         torch.testing.assert_close(value, before.state_dict()[name], rtol=1e-2, atol=1e-6)
     assert UniversalSynthesizer.load(found.universal).provenance["started from"] == str(run.universal)
-    with pytest.raises(BadInput, match=r"has rank 5, this recipe 6"):
-        trained(tmp_path / "other", "generator.options.rank=6", f"universal.start={run.universal}")
+    for size, value in (("rank", 6), ("context", 3)):
+        with pytest.raises(BadInput, match=rf"has {size} \d, this recipe {value}"):
+            trained(tmp_path / "other", f"generator.options.{size}={value}", f"universal.start={run.universal}")
     with pytest.raises(BadInput, match=r"nowhere is no folder(.|\n)*comes along: mnist-universal, mnist-cnn-start"):
         trained(tmp_path / "other", "universal.start=nowhere")
     assert not (tmp_path / "other").exists(), "it can be begun with another start"

@@ -20,6 +20,17 @@ DOCUMENT = {
         | {"median": 0.5, "p05": 0.25, "min": 0.125, "as_generated_median": 0.75},
         {"kind": "summary", "method": "no-clip", "split": "unseen_size", "family": None, "networks": 7}
         | {"median": 0.75, "p05": 0.125, "min": 0.0625},
+        *(
+            {
+                "kind": "accuracy",
+                "method": "synthesis",
+                "split": "unseen_combination",
+                "family": "vit",
+                "accuracy": right,
+            }
+            | {"options": {"patch": patch, "activation": "silu", "pool": "average"}}
+            for patch, right in ((7, 0.5), (7, 0.75), (4, 0.25))
+        ),
         {"kind": "other generator", "generator": "no-clip", "minutes": 7.5, "updates": 1234},
         {"kind": "overlap", "overlap": 0.25, "independent_overlap": 0.5, "accuracies": [0.1, 0.3]}
         | {"independent_accuracies": [0.5, 0.7], "cosine": 0.01},
@@ -46,6 +57,7 @@ def test_tables_show_fractions_as_percentages_and_what_is_to_be_reached() -> Non
     assert "| `training_peak_rss_mb` | <= 8000 | 1,234.5 |" in lines
     assert "| converged | 3 | 99.00 | 98.00 | 97.00 | - |" in lines
     assert "| beyond the range | vit | synthesis | 7 | 50.00 | 25.00 | 12.50 | 75.00 |" in lines
+    assert "| vit | patch 7, activation silu | 2 | 62.50 | 50.00 |" in lines
     assert "| no-clip | 7.5 | 1,234 | - | 75.00, 12.50 | - | - |" in lines
     assert not any(line.startswith("| no-clip | 7 |") for line in lines), "it stands in a table of its own"
     assert "| 1 | 0.25 | 0.5 | 20.00 | 60.00 | 0.01 |" in lines

@@ -14,11 +14,12 @@ from weightsmith.cli.documents import print_document
 from weightsmith.cli.outputs import network_files, require_new_picture, write_networks
 from weightsmith.cli.runs import Json
 from weightsmith.cli.typed import read_typed
-from weightsmith.errors import BadInput, WeightsmithError
+from weightsmith.errors import BadInput, EnvironmentFault, WeightsmithError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from weightsmith.datasets import Split
     from weightsmith.universal import Coverage, Synthesis, UniversalSynthesizer
 
 OptionTexts = Annotated[
@@ -101,12 +102,13 @@ def synthesize(
     chosen = synthesizer_for(dataset, synthesizer)
     starts = _starts(chosen, start or [])
     built = _built(typed, chosen.covers)
+    test = _test_images(chosen.covers) if evaluate else None
     reading = chosen.read(built, dataset=dataset, strict=strict, input_shape=shape)
     found = chosen.write(reading, count, seed, recalibrate=recalibrate, start=starts)
     rows: list[dict[str, Any]] = [{"network": i} for i in range(count)]
     for row, file in zip(rows, start or [], strict=False):
         row["start"] = str(file)
-    measured = _measured(found, chosen.covers, rows) if evaluate else {}
+    measured = {} if test is None else _measured(found, test, rows)
     if out is not None:
         write_networks(out, files, found.networks)
         for row, file in zip(rows, files, strict=True):
@@ -166,19 +168,30 @@ def _built(typed: Any, covers: Coverage) -> nn.Module:
         ) from error
 
 
-def _measured(found: Synthesis, covers: Coverage, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Fill in accuracies and losses on test images, and those before statistics were recalibrated."""
+def _test_images(covers: Coverage) -> Split:
+    """What networks are measured on, before any work is done. Raises `EnvironmentFault` where it cannot be had."""
     from weightsmith.datasets import load_dataset
+
+    try:
+        return load_dataset(covers.request).test
+    except EnvironmentFault as error:
+        raise EnvironmentFault(
+            error.message, "set WEIGHTSMITH_DATA_DIR to a folder that holds it, or leave --evaluate out"
+        ) from error
+
+
+def _measured(found: Synthesis, test: Split, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Fill in accuracies and losses on test images, and those before statistics were recalibrated."""
     from weightsmith.ensemble import choose_device
 
-    data, device = load_dataset(covers.request), choose_device("auto")
+    device = choose_device("auto")
     states = {"": found.networks} | ({"_before_recalibration": found.as_generated} if found.recalibrated else {})
     for suffix, networks in states.items():
-        for row, one in zip(rows, found.evaluate(data.test, networks, device), strict=True):
+        for row, one in zip(rows, found.evaluate(test, networks, device), strict=True):
             finite = math.isfinite(one.loss)
             row[f"accuracy{suffix}"] = one.accuracy if finite else None
             row[f"loss{suffix}"] = one.loss if finite else None
-    return {"split": "test", "images": len(data.test), "precision": "fp32"}
+    return {"split": "test", "images": len(test), "precision": "fp32"}
 
 
 def _draw(found: Synthesis, picture: Path, title: str) -> None:

@@ -17,6 +17,7 @@ from weightsmith.universal.reading import require_name
 from weightsmith.universal.starting import Start, count_of
 from weightsmith.universal.synthesis import State, Synthesis
 from weightsmith.universal.synthesizer import UniversalSynthesizer
+from weightsmith.universal.writing import is_finite
 
 Given = UniversalSynthesizer | str | Path | None
 _DATASET = "mnist"
@@ -79,6 +80,11 @@ def initialize(
     chosen = synthesizer_for(dataset, synthesizer)
     how = _How(dataset, seed, strict, recalibrate, input_shape)
     found = _found(chosen, module, 1, how, module.state_dict() if chosen.begins_at_weights else None)
+    if not is_finite(found.networks[0]):
+        raise BadInput(
+            f"the weights written for {type(module).__name__} hold values that are not finite",
+            "take another seed, or a network within what the synthesizer was trained on: strict names what is not",
+        )
     with torch.no_grad():
         module.load_state_dict(found.networks[0])
     return found

@@ -92,7 +92,8 @@ class UniversalSynthesizer:
         if strict and reading.problems:
             raise BadInput(
                 f"{reading.name} is not what this synthesizer was trained for: {'; '.join(reading.problems)}",
-                "leave strict out to have what is understood generated, and the rest initialised in the standard way",
+                "leave strict out to have what is understood generated, and the rest initialised in the standard way; "
+                "weightsmith graph draws what was understood",
             )
         return reading
 

@@ -47,7 +47,7 @@ def write_networks(
         warnings.append(
             "it has no hidden units that may change places, whose noise networks differ by: all are the same"
         )
-    bad = [str(i) for i, state in enumerate(written) if not all(_is_finite(value) for value in state.values())]
+    bad = [str(i) for i, state in enumerate(written) if not is_finite(state)]
     if bad:
         warnings.append(f"networks {', '.join(bad)} hold values that are not finite")
     measured, why_not = _with_statistics(reading, covers, written) if recalibrate else (None, _NOT_ASKED)
@@ -96,8 +96,9 @@ def _cast(value: Tensor, like: Tensor, known: dict[int, Tensor]) -> Tensor:
     return known[id(value)]
 
 
-def _is_finite(value: Tensor) -> bool:
-    return not value.is_floating_point() or bool(value.isfinite().all())
+def is_finite(state: State) -> bool:
+    """Whether every number of a state is one."""
+    return all(not value.is_floating_point() or bool(value.isfinite().all()) for value in state.values())
 
 
 def _placed(state: State, device: torch.device) -> State:

@@ -63,7 +63,7 @@ def start_of(recipe: Recipe) -> nn.Module | None:
         )
     saved = synthesizer.generator.network
     found = asdict(saved.sizes)
-    for size in ("noise", "dim", "rank", "depth", "heads"):
+    for size in ("noise", "dim", "rank", "depth", "heads", "context"):
         if wanted[size] != found[size]:
             raise BadInput(
                 f"universal.start={name!r} has {size} {found[size]}, this recipe {wanted[size]}",
