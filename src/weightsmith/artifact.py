@@ -80,7 +80,17 @@ def assembling(folder: Path) -> Iterator[None]:
 
 def facts(provenance: Mapping[str, Any]) -> str:
     """Where something comes from, as a list in its card."""
-    return "\n".join(f"* {key}: {value}" for key, value in provenance.items())
+    return "\n".join(f"* {key}:{_told(value)}" for key, value in provenance.items())
+
+
+def _told(value: Any) -> str:
+    """A value in words; several of several parts each on a line of its own."""
+    if isinstance(value, Mapping):
+        said = {key: _told(part) for key, part in value.items() if part not in ({}, [], None)}
+        return " " + ", ".join(f"{key}{f' ({text[1:]})' if ', ' in text else text}" for key, text in said.items())
+    if isinstance(value, list | tuple) and any(isinstance(part, Mapping) for part in value):
+        return "".join(f"\n  {i}.{_told(part)}" for i, part in enumerate(value, start=1))
+    return f" {value:g}" if isinstance(value, float) else f" {value}"
 
 
 def compacted(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
