@@ -51,6 +51,8 @@ def test_closed_forms_count_what_is_drawn(split: Split) -> None:
         ("separable", {"channels": [6, 9, 9], "residual": True, "norm": "none", "head_kind": "flatten"}),
         ("vit", {"patch": 5, "dim": 12, "depth": 3, "heads": 3, "ratio": 3, "pool": "token"}),
         ("vit", {"patch": 5, "dim": 12, "depth": 2, "heads": 2, "latents": 7, "pool": "token"}),
+        ("vit", {"patch": 5, "dim": 12, "depth": 2, "heads": 1, "projections": "chunked", "norm_first": False}),
+        ("vit", {"patch": 5, "dim": 12, "depth": 1, "heads": 3, "latents": 4, "projections": "separate"}),
         ("vit", {"patch": 3, "dim": 6, "depth": 1, "heads": 3, "latents": 5, "pool": "linear", "positions": False}),
         ("mixer", {"patch": 5, "dim": 6, "depth": 1, "token_hidden": 7, "ratio": 5}),
         ("tokens", {"patch": 5, "dim": 9, "blocks": ["attention", "perceptron", "latents"], "hidden": 7, "heads": 3}),
@@ -141,3 +143,22 @@ def test_what_cannot_be_built_is_explained(name: str, options: dict[str, int], m
 
 def test_a_registered_name_in_a_file_still_builds() -> None:
     assert Architecture.from_json(CNN.to_json()).layout == CNN.layout
+
+
+def test_attention_is_one_function_in_three_spellings() -> None:
+    options = {"patch": 3, "dim": 12, "depth": 1, "heads": 3}
+    packed, chunked, separate = (
+        Architecture("vit", (1, 6, 9), 5, {**options, "projections": spelling}).build(0)
+        for spelling in ("packed", "chunked", "separate")
+    )
+    state, name = packed.state_dict(), "blocks.0.mix."
+    chunked.load_state_dict(state)
+    rows = {
+        f"{name}{one}.{kind}": state[f"{name}qkv.{kind}"].chunk(3)[i]
+        for i, one in enumerate(("query", "key", "value"))
+        for kind in ("weight", "bias")
+    }
+    separate.load_state_dict({**{key: value for key, value in state.items() if "qkv" not in key}, **rows})
+    images = torch.randn(4, 1, 6, 9)
+    torch.testing.assert_close(chunked(images), packed(images))
+    torch.testing.assert_close(separate(images), packed(images))

@@ -134,6 +134,11 @@ class VitOptions(Options):
         default="average",
         description="What the head reads: the mean of the tokens, a class token, or learned sums of tokens.",
     )
+    projections: Annotated[Literal["packed", "chunked", "separate"], BeforeValidator(read_text)] = Field(
+        default="packed",
+        description="Queries, keys and values: one layer, viewed as three or cut into three, or three layers.",
+    )
+    norm_first: Truth = Field(default=True, description="Norms before what is added in a block, or after the sum.")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

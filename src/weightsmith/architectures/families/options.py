@@ -87,13 +87,25 @@ def _vit(rng: random.Random, sizes: Sizes) -> dict[str, Any]:
     latent = around["heads"] and (around["pool"] != "token" or sizes.split == "training")
     if latent and rng.random() < 0.6:
         around |= {"latents": sizes.width(rng, 16, 96, 8), "positions": rng.random() < 0.5}
-    return {
+    drawn = {
         "patch": rng.choice((4, 7)),
         "dim": sizes.width(rng, 32, 96, 8),
         "depth": sizes.depth(rng, (1, 1, 2, 2, 3, 5)),
         "ratio": 2,
         "activation": rng.choice(ACTIVATIONS),
         **around,
+    }
+    return drawn | (_spelled(rng, drawn) if sizes.split == "training" else {})
+
+
+def _spelled(rng: random.Random, drawn: dict[str, Any]) -> dict[str, Any]:
+    """Attention as it is written in many ways, in training alone, too: the other splits stand as they were drawn."""
+    if not drawn["heads"]:
+        return {}
+    return {
+        "projections": rng.choice(("packed", "chunked", "separate")),
+        "norm_first": rng.random() < 0.75,
+        "heads": drawn["heads"] if rng.random() < 0.85 else 1,
     }
 
 

@@ -13,31 +13,47 @@ from weightsmith.settings.architecture_options import SUMS
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over tokens (Vaswani et al. 2017)."""
+    """Multi-head self-attention over tokens (Vaswani et al. 2017).
 
-    def __init__(self, dim: int, heads: int) -> None:
+    Queries, keys and values are three layers (`separate`) or one, whose outputs are viewed as three (`packed`) or cut
+    into them (`chunked`): one function in three spellings, of which each has a graph of its own.
+    """
+
+    def __init__(self, dim: int, heads: int, projections: str = "packed") -> None:
         super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim)
+        self.heads, self.projections = heads, projections
+        if projections == "separate":
+            self.query, self.key, self.value = (nn.Linear(dim, dim) for _ in range(3))
+        else:
+            self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, token, dim]` to the same shape."""
         batch, tokens, dim = x.shape
-        parts = self.qkv(x).reshape(batch, tokens, 3, self.heads, dim // self.heads)  # (B, T, 3, H, D)
-        q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)  # (B, H, T, D) each
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        q, k, v = self._projected(x)
+        mixed = F.scaled_dot_product_attention(q, k, v)  # (B, H, T, D)
         y: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, tokens, dim))
         return y
+
+    def _projected(self, x: Tensor) -> Sequence[Tensor]:
+        """Queries, keys and values, `[batch, head, token, dim / heads]` each."""
+        batch, tokens, dim = x.shape
+        if self.projections == "packed":
+            parts = self.qkv(x).reshape(batch, tokens, 3, self.heads, dim // self.heads)  # (B, T, 3, H, D)
+            return parts.permute(2, 0, 3, 1, 4).unbind(0)
+        chunked = self.projections == "chunked"
+        apart = self.qkv(x).chunk(3, -1) if chunked else (self.query(x), self.key(x), self.value(x))
+        return [part.reshape(batch, tokens, self.heads, dim // self.heads).transpose(1, 2) for part in apart]
 
 
 class LatentAttention(nn.Module):
     """Self-attention among learned sums of the tokens, spread over the tokens again by as many learned sums."""
 
-    def __init__(self, tokens: int, latents: int, dim: int, heads: int) -> None:
+    def __init__(self, tokens: int, latents: int, dim: int, heads: int, projections: str = "packed") -> None:
         super().__init__()
         self.gather, self.spread = nn.Linear(tokens, latents), nn.Linear(latents, tokens)
-        self.attention = Attention(dim, heads)
+        self.attention = Attention(dim, heads, projections)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, token, dim]` to the same shape."""
@@ -60,10 +76,14 @@ class Mixing(nn.Module):
 
 
 class PatchBlock(nn.Module):
-    """`x + mix(norm(x))` where anything mixes tokens, then `x + perceptron(norm(x))` where that has `hidden` units."""
+    """`x + mix(norm(x))` where anything mixes tokens, then `x + perceptron(norm(x))` where that has `hidden` units.
 
-    def __init__(self, dim: int, hidden: int, activation: str, mix: nn.Module | None) -> None:
+    Unless `norm_first`, `norm(x + mix(x))` and `norm(x + perceptron(x))`.
+    """
+
+    def __init__(self, dim: int, hidden: int, activation: str, mix: nn.Module | None, norm_first: bool = True) -> None:
         super().__init__()
+        self.norm_first = norm_first
         self.norm1 = nn.LayerNorm(dim) if mix is not None else None
         self.mix = mix
         self.norm2 = nn.LayerNorm(dim) if hidden else None
@@ -71,9 +91,9 @@ class PatchBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.norm1 is not None and self.mix is not None:
-            x = x + self.mix(self.norm1(x))
+            x = x + self.mix(self.norm1(x)) if self.norm_first else self.norm1(x + self.mix(x))
         if self.norm2 is not None and self.mlp is not None:
-            x = x + self.mlp(self.norm2(x))
+            x = x + self.mlp(self.norm2(x)) if self.norm_first else self.norm2(x + self.mlp(x))
         return x
 
 
@@ -127,6 +147,8 @@ def build_vit(
     pool: str = "average",
     positions: bool = True,
     latents: int = 0,
+    projections: str = "packed",
+    norm_first: bool = True,
 ) -> PatchNetwork:
     """A vision transformer (Dosovitskiy et al. 2021); `pool` is `average`, `token` or `linear`.
 
@@ -135,10 +157,10 @@ def build_vit(
     """
     network = PatchNetwork(input_shape, classes, patch, dim, positions, pool)
     for _ in range(depth):
-        attention: nn.Module | None = Attention(dim, heads) if heads else None
+        attention: nn.Module | None = Attention(dim, heads, projections) if heads else None
         if latents:
-            attention = LatentAttention(network.tokens + (pool == "token"), latents, dim, heads)
-        network.blocks.append(PatchBlock(dim, ratio * dim, activation, attention))
+            attention = LatentAttention(network.tokens + (pool == "token"), latents, dim, heads, projections)
+        network.blocks.append(PatchBlock(dim, ratio * dim, activation, attention, norm_first))
     return network
 
 
