@@ -42,7 +42,8 @@ def universal() -> UniversalSynthesizer:
 
 
 @pytest.fixture(autouse=True)
-def _warnings_are_not_the_point() -> Any:
+def _warnings_are_not_the_point(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(writing, "_poor", lambda *_: [])  # an untrained synthesizer is no better than chance
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SynthesisWarning)
         yield
@@ -259,6 +260,100 @@ def test_a_module_is_not_initialised_with_what_is_not_finite(monkeypatch: pytest
     with pytest.raises(BadInput, match="weights written for Perceptron hold values that are not finite"):
         ws.initialize(module, synthesizer=universal)
     assert same(before, module.state_dict())
+
+
+@pytest.mark.parametrize("shape", [(1, 11), (11,)])
+def test_a_bias_with_axes_of_one_is_as_small_as_one_without(universal: UniversalSynthesizer, shape: Any) -> None:
+    class Added(Perceptron):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(shape))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(torch.relu(self.first(x.flatten(1)) + self.bias))
+
+    plans = {plan.names[0]: plan for plan in universal.read(Added()).blueprint.tensors}
+    assert plans["bias"].scale == 0.1
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 1), (1, 5, 1, 1)])
+def test_a_bias_of_channels_runs_over_them(shape: tuple[int, ...]) -> None:
+    class Added(Normalised):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(shape))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(torch.relu(self.convolve(x) + self.bias).mean((2, 3)))
+
+    assert ParameterGraph.of(Added(), SHAPE).tensors["bias"].unit_axis == shape.index(5)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda z: -z, "operation 'negation'"),
+        (lambda z: 1 - z, "operation 'subtraction'"),
+        (lambda z: torch.add(z, z.relu(), alpha=-2), "operation 'subtraction'"),
+        (lambda z: z - z.relu(), "operation 'subtraction'"),
+    ],
+)
+def test_a_sign_that_is_changed_is_named(universal: UniversalSynthesizer, change: Any, said: str) -> None:
+    class Changed(Perceptron):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return change(self.last(torch.relu(self.first(x.flatten(1)))))
+
+    assert any(said in text for text in universal.synthesize(Changed(), 1).warnings)
+
+
+def test_a_type_that_is_asserted_is_no_operation(universal: UniversalSynthesizer) -> None:
+    class Cast(Perceptron):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.float().to(torch.float32))
+
+    assert not universal.read(Cast(), strict=True).problems
+
+
+def test_a_module_of_which_nothing_is_generated_stays_as_it_is_and_that_is_said(
+    universal: UniversalSynthesizer,
+) -> None:
+    class Nearest(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.centres = nn.Parameter(torch.randn(10, 64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cdist(x.flatten(1), self.centres)
+
+    module = Nearest()
+    found = universal.synthesize(module, 1)
+    assert same(found.networks[0], module.state_dict())
+    assert any("centres: as in the module" in text for text in found.warnings)
+
+
+def test_parameters_that_need_no_gradient_are_named_where_others_do(universal: UniversalSynthesizer) -> None:
+    module = Perceptron()
+    module.first.weight.requires_grad_(False)
+    (text,) = universal.synthesize(module, 1).warnings
+    assert text == "written although the module asks for no gradient of them: first.weight"
+    assert not universal.synthesize(Perceptron().requires_grad_(False), 1).warnings
+
+
+def test_networks_that_do_badly_on_training_images_are_named(
+    universal: UniversalSynthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    found = universal.synthesize(Normalised(), 2)
+    train = load_dataset(DIGITS).train.head(1000)
+    assert found.training_accuracies == tuple(one.accuracy for one in found.evaluate(train))
+    assert found.warnings[-1].startswith("badly written: no network gets more than ")
+    unasked = universal.synthesize(Normalised(), 2, check=False)
+    assert (unasked.training_accuracies, unasked.warnings) == (None, ())
+    assert writing._poor((0.9, 0.5, 0.6, float("nan")), universal.covers)[0].startswith(
+        "badly written: of networks 1, 3 "
+    )
+    monkeypatch.setattr(writing, "is_at_hand", lambda _: False)
+    assert universal.synthesize(Normalised(), 2).training_accuracies is None
 
 
 def test_what_lies_beyond_the_trained_range_is_named(universal: UniversalSynthesizer) -> None:

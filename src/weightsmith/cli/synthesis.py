@@ -80,6 +80,9 @@ def synthesize(
     recalibrate: Annotated[
         bool, typer.Option(help="Measure running statistics of normalisation layers on training images.")
     ] = True,
+    check: Annotated[
+        bool, typer.Option(help="Say how many of 1,000 training images the networks get right, and warn of bad ones.")
+    ] = True,
     options: OptionTexts = None,
     input_shape: InputShape = None,
     picture: Picture = None,
@@ -104,10 +107,12 @@ def synthesize(
     built = _built(typed, chosen.covers)
     test = _test_images(chosen.covers) if evaluate else None
     reading = chosen.read(built, dataset=dataset, strict=strict, input_shape=shape)
-    found = chosen.write(reading, count, seed, recalibrate=recalibrate, start=starts)
+    found = chosen.write(reading, count, seed, recalibrate=recalibrate, check=check, start=starts)
     rows: list[dict[str, Any]] = [{"network": i} for i in range(count)]
     for row, file in zip(rows, start or [], strict=False):
         row["start"] = str(file)
+    for row, share in zip(rows, found.training_accuracies or (), strict=False):
+        row["training_accuracy"] = share
     measured = {} if test is None else _measured(found, test, rows)
     if out is not None:
         write_networks(out, files, found.networks)
@@ -224,6 +229,8 @@ def _headline(found: Synthesis, covers: Coverage, n: int, seed: int) -> dict[str
 def _line(row: dict[str, Any]) -> str:
     parts = [f"from {row['start']}"] if "start" in row else []
     parts += [str(row["file"])] if "file" in row else []
+    if "training_accuracy" in row:
+        parts.append(f"{100 * row['training_accuracy']:.1f} % of 1,000 training images right")
     if "accuracy" in row:
         parts.append(_said(row["accuracy"], row["loss"]))
     if "accuracy_before_recalibration" in row:

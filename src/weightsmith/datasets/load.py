@@ -8,6 +8,7 @@ from pathlib import Path
 
 from weightsmith.datasets.arrays import read_arrays
 from weightsmith.datasets.folder import read_folder
+from weightsmith.datasets.mnist import mnist_is_available
 from weightsmith.datasets.raw import RawData, assemble
 from weightsmith.datasets.record import Dataset, DatasetRequest
 from weightsmith.errors import BadInput
@@ -41,6 +42,13 @@ def load_dataset(
         found = assemble(_read(dataset), dataset)
         _IN_USE[key] = found
     return found
+
+
+def is_at_hand(request: DatasetRequest) -> bool:
+    """Whether a data set can be had without a download; its content is checked when it is loaded."""
+    if is_dataset_path(request.name):
+        return Path(request.name).expanduser().exists()
+    return mnist_is_available() if request.name.startswith("mnist") else True
 
 
 def _version(request: DatasetRequest) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ from weightsmith.graph.nodes import Operation, Value
 from weightsmith.graph.trace import Trace, depth_of, tied_names
 from weightsmith.graph.vocabulary import kind_of
 
+_CHECKS = frozenset({"assert_tensor_metadata", "assert_async", "assert_scalar"})  # that compute nothing
 _VIEWS = frozenset({"reshape", "transpose", "expand", "select", "slice", "split", "unbind", "item"})
 
 
@@ -87,7 +88,7 @@ class _Reader:
                     inputs.append(self._values[node])
             elif node.op == "output":
                 outputs = tuple(self._values[value] for value in node.all_input_nodes)
-            else:
+            elif _target(node).strip("_") not in _CHECKS:
                 operations.append(self._operation(node))
         return Trace(tuple(inputs), tuple(operations), outputs, self._names)
 

@@ -189,6 +189,9 @@ def _used(node: TensorNode, order: int, operation: Operation, slot: str, groups:
     """The node of a tensor that an operation reads."""
     known = operation.kind != UNKNOWN
     unit, read = _axes(operation, slot, len(node.shape)) if known else (None, None)
+    long = [axis for axis, size in enumerate(node.shape) if size > 1]
+    if read is None and len(long) == 1 and unit is not None and node.shape[unit] == 1:
+        unit = long[0]  # as of a bias [channel, 1, 1]
     return replace(
         node,
         slot=slot,

@@ -96,7 +96,8 @@ class _Drafter:
             axes = [*axes[: -len(sliding)], _taps(sliding)]
         fan_in = math.prod(node.shape) // node.shape[node.unit_axis] if node.unit_axis is not None else 1
         multiplies = node.kind == "multiply" or (str(node.kind).endswith("_norm") and node.slot == "weight")
-        return TensorPlan(node.names, node.shape, blocks, tuple(axes), max(fan_in, 1), float(multiplies))
+        thin = len(node.shape) > 1 and sum(size > 1 for size in node.shape) <= 1 and node.kind in _ADDING
+        return TensorPlan(node.names, node.shape, blocks, tuple(axes), max(fan_in, 1), float(multiplies), thin)
 
     def _axis(
         self, node: TensorNode, axis: int, ranges: Sequence[tuple[int, int]], places: Sequence[tuple[Group, Place]]
@@ -149,6 +150,9 @@ class _Drafter:
         if has_units or (len(node.shape) > 2 and axis == node.input_axis):
             return Grid("slots", 1, count)
         return Grid("sequence", 1, count)
+
+
+_ADDING = ("add", "layer_norm", "rms_norm", "linear_combination")
 
 
 def _why_untouched(node: TensorNode) -> str | None:

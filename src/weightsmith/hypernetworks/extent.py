@@ -59,7 +59,7 @@ class Extent:
         sides = [side for operation in graph.operations for side in kernel_sides(graph, operation)]
         depth, count, units = longest(graph), parameters(graph), hidden_units(graph)
         return cls(
-            frozenset(operation.kind for operation in graph.operations if counts_as_seen(graph, operation)),
+            frozenset(said_kind(operation) for operation in graph.operations if counts_as_seen(graph, operation)),
             frozenset(operation.kind for operation in graph.operations if reads_learned_alone(graph, operation)),
             frozenset(operation.target for operation in graph.operations if operation.kind == "activation"),
             **{of: _span([layer.units for layer in layers if layer.of == of]) for of in LAYERS},
@@ -82,10 +82,18 @@ class Extent:
 
 def counts_as_seen(graph: ParameterGraph, operation: Operation) -> bool:
     """Whether an operation is of a kind that a hypernetwork must have met to be trusted with it."""
-    if operation.kind in _ARRANGING or operation.kind == UNKNOWN:
+    if said_kind(operation) in _ARRANGING or operation.kind == UNKNOWN:
         return False
     last = any(output.name == operation.name for output in graph.outputs)
     return not (last and operation.kind == "softmax")  # of logits: it changes no prediction
+
+
+def said_kind(operation: Operation) -> str:
+    """The kind of an operation, with a name of its own for one that changes a sign, which weights do not know of."""
+    negative = operation.options.get("alpha", 1)
+    if operation.target == "neg" or operation.target in ("sub", "rsub"):
+        return "negation" if operation.target == "neg" else "subtraction"
+    return "subtraction" if isinstance(negative, int | float) and negative < 0 else operation.kind
 
 
 def reads_learned_alone(graph: ParameterGraph, operation: Operation) -> bool:

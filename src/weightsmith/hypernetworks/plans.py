@@ -53,10 +53,11 @@ class TensorPlan:
     axes: tuple[AxisPlan, ...]
     fan_in: int
     base: float  # what is added to: 1 for the weights of norms
+    thin: bool = False  # a vector but for axes of size one, which is added as a bias is
 
     @property
     def scale(self) -> float:
-        return _ADDED if self.base or len(self.shape) <= 1 else 1 / math.sqrt(self.fan_in)
+        return _ADDED if self.base or self.thin or len(self.shape) <= 1 else 1 / math.sqrt(self.fan_in)
 
     @property
     def is_vector(self) -> bool:

@@ -35,6 +35,7 @@ def synthesize(
     synthesizer: Given = None,
     strict: bool = False,
     recalibrate: bool = True,
+    check: bool = True,
     input_shape: Sequence[int] | None = None,
     start: Start | None = None,
 ) -> list[State]:
@@ -43,16 +44,17 @@ def synthesize(
     The module is left as it was; network i follows from `seed` and i alone. `dataset`: what the networks are for, by
     name; without it, what the synthesizer was trained for (mnist for the one that comes along). `synthesizer`: one, its
     folder, or a name. `strict`: refuse what is not understood or beyond the trained range, instead of warning of it.
-    `recalibrate`: measure running statistics of normalisation layers on training images. `input_shape`: of one image,
-    where the module reads it in another shape than the data set has, as `(784,)`. `start`: for a synthesizer that
-    begins at given weights, a state dict or a list of them, one a network; without it, standard initialisations.
+    `recalibrate`: measure running statistics of normalisation layers on training images. `check`: run what was
+    written on 1,000 training images, where they are at hand, and warn of networks that do badly. `input_shape`: of one
+    image, where the module reads it in another shape than the data set has, as `(784,)`. `start`: for a synthesizer
+    that begins at given weights, a state dict or a list of them, one a network; without it, standard initialisations.
 
     Raises `BadInput`; `UniversalSynthesizer.synthesize` gives a record of all that is known instead.
     """
     count_of(n, start, 1)
     require_module(module)
     chosen = synthesizer_for(dataset, synthesizer)
-    how = _How(dataset, seed, strict, recalibrate, input_shape)
+    how = _How(dataset, seed, strict, recalibrate, check, input_shape)
     return list(_found(chosen, module, n, how, start).networks)
 
 
@@ -63,6 +65,7 @@ def initialize(
     synthesizer: Given = None,
     strict: bool = False,
     recalibrate: bool = True,
+    check: bool = True,
     input_shape: Sequence[int] | None = None,
 ) -> Synthesis:
     """Write one network into a module, in place, as the start of its training; what was done comes back.
@@ -78,7 +81,7 @@ def initialize(
             "move the module with to_empty first, or give its networks to load_state_dict(..., assign=True)",
         )
     chosen = synthesizer_for(dataset, synthesizer)
-    how = _How(dataset, seed, strict, recalibrate, input_shape)
+    how = _How(dataset, seed, strict, recalibrate, check, input_shape)
     found = _found(chosen, module, 1, how, module.state_dict() if chosen.begins_at_weights else None)
     if not is_finite(found.networks[0]):
         raise BadInput(
@@ -111,6 +114,7 @@ class _How(NamedTuple):
     seed: int
     strict: bool
     recalibrate: bool
+    check: bool
     input_shape: Sequence[int] | None
 
 

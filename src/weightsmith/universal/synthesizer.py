@@ -56,6 +56,7 @@ class UniversalSynthesizer:
         dataset: str | None = None,
         strict: bool = False,
         recalibrate: bool = True,
+        check: bool = True,
         input_shape: Sequence[int] | None = None,
         start: Start | None = None,
     ) -> Synthesis:
@@ -66,7 +67,7 @@ class UniversalSynthesizer:
         seed = checked_seed(seed)
         self._require(n, start)
         reading = self.read(module, dataset=dataset, strict=strict, input_shape=input_shape)
-        return self.write(reading, n, seed, recalibrate=recalibrate, start=start)
+        return self.write(reading, n, seed, recalibrate=recalibrate, check=check, start=start)
 
     def read(
         self,
@@ -104,6 +105,7 @@ class UniversalSynthesizer:
         seed: int = 0,
         *,
         recalibrate: bool = True,
+        check: bool = True,
         start: Start | None = None,
     ) -> Synthesis:
         """`n` networks (8, or one a start) for what was read; number i follows from `seed` and i alone, bitwise.
@@ -111,12 +113,15 @@ class UniversalSynthesizer:
         `start`: for a synthesizer that begins at given weights, a state dict of the module or a list of them, one a
         network; without it, each begins at a standard initialisation of its own. Running statistics are measured on
         training images where there are any and the data set can be had; where it cannot, a warning of the record says
-        so. Raises `BadInput` for `n` below one, a seed below 0, and a start that is not of this module, not finite, or
-        of no use here.
+        so. `check`: run the networks on the first 1,000 training images, where they are at hand, and warn of those that
+        do badly. Raises `BadInput` for `n` below one, a seed below 0, and a start that is not of this module, not
+        finite, or of no use here.
         """
         count = self._require(n, start)
         with torch.device("cpu"):
-            return write_networks(self.generator, self.covers, reading, count, checked_seed(seed), recalibrate, start)
+            return write_networks(
+                self.generator, self.covers, reading, count, checked_seed(seed), recalibrate, check, start
+            )
 
     @property
     def begins_at_weights(self) -> bool:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from weightsmith.datasets import Split, load_dataset
-from weightsmith.ensemble import has_running_statistics, recalibrated
+from weightsmith.datasets import Split, is_at_hand, load_dataset
+from weightsmith.ensemble import evaluate, has_running_statistics, recalibrated
 from weightsmith.errors import WeightsmithError
 from weightsmith.generators.universal import StartedGenerator, UniversalGenerator
 from weightsmith.layout import Layout
@@ -30,6 +30,7 @@ def write_networks(
     n: int,
     seed: int,
     recalibrate: bool,
+    check: bool,
     start: Start | None,
 ) -> Synthesis:
     """`n` networks; see `UniversalSynthesizer.write`."""
@@ -42,7 +43,7 @@ def write_networks(
         starts, made = [], [_from_noise(generator, reading, one) for one in seeds]
     kept = given or [{}] * n
     written = [_completed(reading, *parts) for parts in zip(made, kept, seeds, strict=True)]
-    warnings = [*reading.problems, *_silent(reading, starts)]
+    warnings = [*reading.problems, *_silent(reading, starts), *_frozen(reading)]
     if n > 1 and not reading.blueprint.units and not starts:
         warnings.append(
             "it has no hidden units that may change places, whose noise networks differ by: all are the same"
@@ -55,18 +56,51 @@ def write_networks(
         warnings.append(why_not)
     here = tuple(_placed(state, reading.device) for state in written)
     networks = here if measured is None else tuple(_placed(state, reading.device) for state in measured)
-    return Synthesis(networks, here, reading, measured is not None, tuple(warnings), tuple(starts))
+    right = _training_accuracies(reading, covers, networks) if check else None
+    warnings += _poor(right or (), covers)
+    return Synthesis(networks, here, reading, measured is not None, tuple(warnings), tuple(starts), right)
 
 
 _NOT_ASKED = "running statistics stand as in the module, since recalibration was not wanted"
 
 
+def _training_accuracies(reading: Reading, covers: Coverage, states: Sequence[State]) -> tuple[float, ...] | None:
+    """Which share of some training images each network gets right; nothing where that cannot be found out."""
+    if not is_at_hand(covers.request):
+        return None
+    try:
+        some = load_dataset(covers.request).train.head(CHECKED)
+        form, weights = widened(reading.form, states, torch.float32)
+        return tuple(one.accuracy for one in evaluate(form, weights, some))
+    except Exception:  # damaged files, or whatever comes out of a user's module
+        return None
+
+
+CHECKED = 1000  # training images
+
+
+def _poor(right: Sequence[float], covers: Coverage) -> list[str]:
+    """A sentence on networks that are nearer to chance than to getting all images right."""
+    enough = (1 + 1 / covers.classes) / 2
+    bad = {i: share for i, share in enumerate(right) if not share >= enough}
+    if not bad:
+        return []
+    most = f"{100 * max(bad.values()):.1f} % of {CHECKED:,} training images right"
+    if len(bad) == len(right):
+        return [f"badly written: no network gets more than {most}"]
+    return [f"badly written: of networks {', '.join(map(str, bad))} none gets more than {most}"]
+
+
 def _from_noise(generator: UniversalGenerator, reading: Reading, seed: int) -> State:
+    if not reading.blueprint.tensors:
+        return {}
     with torch.no_grad():
         return generator.weights(reading.blueprint, torch.Generator().manual_seed(derive_seed(seed, "noise")))
 
 
 def _from_start(generator: StartedGenerator, reading: Reading, start: State) -> State:
+    if not reading.blueprint.tensors:
+        return {}
     with torch.no_grad():
         return generator.from_start(reading.blueprint, start, torch.Generator())
 
@@ -77,6 +111,15 @@ def _silent(reading: Reading, starts: Sequence[State]) -> list[str]:
     return [
         f"start {i} is constant in {', '.join(names[:4])}: it tells no units apart there" for i, names in found if names
     ]
+
+
+def _frozen(reading: Reading) -> list[str]:
+    """A sentence on parameters that need no gradient while others do, which a user may mean to keep."""
+    frozen = {name for name, value in reading.form.named_parameters() if not value.requires_grad}
+    if len(frozen) == len(list(reading.form.parameters())):
+        return []
+    written = [name for name in reading.generated if name in frozen]
+    return [f"written although the module asks for no gradient of them: {', '.join(written[:4])}"] if written else []
 
 
 def _completed(reading: Reading, found: State, kept: State, seed: int) -> State:
