@@ -20,6 +20,7 @@ from small_universal import (
     Perceptron,
     Tied,
     Undecided,
+    small_started,
     small_universal,
 )
 from torch import nn
@@ -400,6 +401,7 @@ class Viewed(nn.Module):
         lambda m, x: F.linear(x, m.weight.flatten(1)),
         lambda m, x: F.linear(x, m.weight.clone().contiguous()),
         lambda m, x: F.linear(x, m.weight.view_as(m.weight)),
+        lambda m, x: torch.matmul(m.weight, x.t()).t(),
     ],
 )
 def test_a_weight_that_is_read_through_views_is_that_of_a_linear_layer(
@@ -411,13 +413,62 @@ def test_a_weight_that_is_read_through_views_is_that_of_a_linear_layer(
     assert not found.warnings
 
 
+class Entered(nn.Module):
+    """64-11-10, whose first weight has a row a unit, or a row an input."""
+
+    def __init__(self, turned: bool) -> None:
+        super().__init__()
+        self.turned, self.bias, self.last = turned, nn.Parameter(torch.zeros(11)), nn.Linear(11, 10)
+        self.enter = nn.Parameter(torch.ones((64, 11) if turned else (11, 64)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.flatten(1)
+        hidden = torch.addmm(self.bias, x, self.enter) if self.turned else F.linear(x, self.enter, self.bias)
+        return self.last(torch.relu(hidden))
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_a_matrix_whose_rows_are_inputs_is_that_of_a_linear_layer_turned(
+    universal: UniversalSynthesizer, started: bool
+) -> None:
+    synthesizer = small_started() if started else universal
+    start = {**Entered(False).state_dict(), "enter": torch.randn(11, 64)} if started else None
+    expected = synthesizer.synthesize(Entered(False), 1, start=start).networks[0]
+    begun = {**start, "enter": start["enter"].t().contiguous()} if start else None
+    found = synthesizer.synthesize(Entered(True), 1, start=begun)
+    assert same({**expected, "enter": expected["enter"].t()}, found.networks[0])
+    assert found.networks[0]["enter"].is_contiguous()
+    assert not found.warnings
+    blueprint = found.reading.blueprint
+    assert same(dict(blueprint.read(blueprint.stored({"enter": expected["enter"]}))), {"enter": expected["enter"]})
+
+
+def test_a_matrix_on_the_right_of_a_product_is_that_of_a_linear_layer(universal: UniversalSynthesizer) -> None:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 11), nn.ReLU(), nn.Linear(11, 10))
+
+    class Raw(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enter, self.leave = nn.Parameter(torch.ones(64, 11)), nn.Parameter(torch.ones(11, 10))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(x.flatten(1) @ self.enter) @ self.leave
+
+    found = universal.synthesize(Raw(), 1)
+    assert not found.warnings
+    plain = {plan.names[0]: plan for plan in universal.read(module).blueprint.tensors}
+    plans = {plan.names[0]: plan for plan in found.reading.blueprint.tensors}
+    for name, other in (("enter", "1.weight"), ("leave", "3.weight")):
+        assert (plans[name].shape, plans[name].fan_in) == (plain[other].shape, plain[other].fan_in)
+        assert plans[name].turned
+
+
 @pytest.mark.parametrize(
     ("way", "said"),
     [
         (lambda m, x: F.linear(x, m.weight - m.weight.mean(1, keepdim=True)), "operation 'reduce' on learned tensors"),
         (lambda m, x: F.linear(x, -m.weight), "operation 'identity' on learned tensors alone"),
         (lambda m, x: F.linear(x, m.weight.view(64, 11).t()), "operation 'reshape' on learned tensors alone"),
-        (lambda m, x: torch.matmul(m.weight, x.t()).t(), "operation 'matmul'"),
     ],
 )
 def test_a_weight_that_others_are_made_of_is_named(universal: UniversalSynthesizer, way: Any, said: str) -> None:

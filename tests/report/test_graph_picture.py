@@ -149,6 +149,9 @@ def test_the_command_describes_draws_and_refuses(program: Run, tmp_path: Path) -
     again = program(*common, "--out", tmp_path / "net.png", cwd=tmp_path)
     assert (again.returncode, (tmp_path / "net.png").read_bytes()) == (2, drawn)
     assert "choose another name with --out" in again.stderr
+    assert (
+        "fc1.weight:0, 8 units" in program("graph", "mlp", "hidden=[8]", "--input-shape", "1,2,3", cwd=tmp_path).stdout
+    )
     found = json.loads(program("graph", "mlp", "--input-shape", "1,2,3", "--json", cwd=tmp_path).stdout)
     assert (found["kind"], found["headline"]["traced_by"]) == ("graph", "export")
     assert found["rows"][0]["tensor"] == "fc1.weight"

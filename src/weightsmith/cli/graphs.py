@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from weightsmith.graph import ParameterGraph
 
 Named = Annotated[str, typer.Argument(help="Name of an architecture, or module:callable that gives a torch.nn.Module.")]
+More = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="As after --option.")]
 InputShape = Annotated[str, typer.Option(metavar="1,28,28", help="The shape of one input, without the batch.")]
 Classes = Annotated[int, typer.Option(min=1, help="How many classes a named architecture tells apart.")]
 Options = Annotated[
@@ -31,6 +32,7 @@ Strict = Annotated[bool, typer.Option("--strict", help="Refuse operations that a
 @app.command(short_help="Show the computation graph of a network.")
 def graph(
     architecture: Named,
+    more: More = None,
     input_shape: InputShape = "1,28,28",
     classes: Classes = 10,
     option: Options = None,
@@ -39,7 +41,7 @@ def graph(
     as_json: Json = False,
 ) -> None:
     """Show what is seen of a network: operations, tensors, and the units that may stand in any order."""
-    wanted = _architecture(architecture, input_shape, classes, option or [])
+    wanted = _architecture(architecture, input_shape, classes, [*(option or ()), *(more or ())])
     if out is not None:
         require_new_picture(out, "--out")
     from weightsmith.graph import ParameterGraph

@@ -19,8 +19,7 @@ class TiledGenerator:
 
     def weights(self, blueprint: Blueprint, rng: torch.Generator) -> dict[str, Tensor]:
         """The network's tensors by name, differentiable in the hypernetwork; `rng` is not used."""
-        found: dict[str, Tensor] = self.network(blueprint)
-        return found
+        return blueprint.stored(self.network(blueprint))
 
 
 def make_tiled(seed: int, sizes: TiledSizes | None = None) -> TiledGenerator:

@@ -35,8 +35,7 @@ class UniversalGenerator:
     def written(self, blueprint: Blueprint, drawn: Drawn) -> dict[str, Tensor]:
         """The network that follows from what was drawn; no more is random."""
         noise = self.network.mixed(blueprint, drawn.units, drawn.groups)
-        found: dict[str, Tensor] = self.network(blueprint, noise, drawn.features)
-        return found
+        return blueprint.stored(self.network(blueprint, noise, drawn.features))
 
 
 class StartedGenerator:
@@ -50,8 +49,7 @@ class StartedGenerator:
 
     def from_start(self, blueprint: Blueprint, start: Mapping[str, Tensor], rng: torch.Generator) -> dict[str, Tensor]:
         """One network's tensors by name; `rng` is not used: all that decides is in the start."""
-        found: dict[str, Tensor] = self.network(blueprint, start)
-        return found
+        return blueprint.stored(self.network(blueprint, blueprint.read(start)))
 
 
 def make_universal(seed: int, sizes: HypernetworkSizes | None = None) -> UniversalGenerator:

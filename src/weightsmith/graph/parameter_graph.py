@@ -19,9 +19,10 @@ from weightsmith.graph.proving import proved
 from weightsmith.graph.rules import RULES
 from weightsmith.graph.trace import Trace, TracedBy, depending_on_input
 from weightsmith.graph.tracing import trace
-from weightsmith.graph.vocabulary import ROW_MAJOR, UNKNOWN, unit_and_input_axes
+from weightsmith.graph.vocabulary import PRODUCTS, ROW_MAJOR, UNKNOWN, unit_and_input_axes
 from weightsmith.layout import Layout
 
+_MATRICES = ("weight", "self", "other", "mat1", "mat2")  # arguments of products
 EXAMPLES = 2  # with one, a batch could not be told from an axis that is repeated
 
 
@@ -90,6 +91,13 @@ class ParameterGraph:
     def fed(self) -> frozenset[str]:
         """The operations that the network's input has a part in; the others make something of its tensors alone."""
         return depending_on_input(self.operations)
+
+    def matrix(self, operation: Operation) -> TensorNode | None:
+        """The matrix that an operation multiplies a value of the network with: a linear layer, however it is called."""
+        if operation.name not in self.fed or operation.kind not in (*PRODUCTS, "linear"):
+            return None
+        nodes = (self.tensors.get(name) for slot, name in operation.parameters.items() if slot in _MATRICES)
+        return next((node for node in nodes if node is not None and len(node.shape) == 2), None)
 
     @cached_property
     def ties(self) -> tuple[tuple[str, ...], ...]:

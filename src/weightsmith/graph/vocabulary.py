@@ -64,6 +64,7 @@ _KIND_OF = {target: kind for kind, targets in _KINDS.items() for target in targe
 
 POSITIVELY_HOMOGENEOUS = frozenset({"relu", "leaky_relu", "abs"})
 NORMALISATIONS = frozenset({"batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm"})
+PRODUCTS = frozenset({"matmul", "linear_combination"})  # of matrices
 ROW_MAJOR = frozenset({"reshape", "identity"})  # kinds that keep every value and their order
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -47,6 +47,19 @@ class Blueprint(Draft):
                 **{name: getattr(self, name).to(device) for name in moved},
             )
         return self._elsewhere[device]
+
+    def stored(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What was written, as the module stores it: matrices whose rows are inputs the right way round again."""
+        return found | {name: found[name].t() for name in self._turned if name in found}
+
+    def read(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The inverse of `stored`."""
+        turned = {name: weights[name].t() for name in self._turned if name in weights and weights[name].ndim == 2}
+        return {**weights, **turned} if turned else weights
+
+    @cached_property
+    def _turned(self) -> tuple[str, ...]:
+        return tuple(name for plan in self.tensors if plan.turned for name in plan.names)
 
     @property
     def units(self) -> int:

@@ -49,7 +49,7 @@ NEIGHBOURS = (
 )
 _NUMBERS = 16
 FEATURES = len(KINDS) + len(SLOTS) + 2 * len(NEIGHBOURS) + _NUMBERS
-_LEARNED = frozenset({"linear", "convolution", "transposed_convolution", "embedding", "matmul"})
+_LEARNED = frozenset({"linear", "convolution", "transposed_convolution", "embedding", "matmul", "linear_combination"})
 _REACH = 64  # operations looked at on either side; residual streams are long
 
 

@@ -78,7 +78,7 @@ class GraphDenoiser(nn.Module):
 
     def state(self, blueprint: Blueprint, weights: Mapping[str, Tensor]) -> Float[Tensor, " parameter"]:
         """The state that stands for weights. Raises `BadInput` for a tensor that is missing or of another shape."""
-        values = [value.to(self.device) for value in standardised(blueprint, weights)]
+        values = [value.to(self.device) for value in standardised(blueprint, blueprint.read(weights))]
         spreads = self._spreads(blueprint)
         return torch.cat([(value / spread).flatten() for value, spread in zip(values, spreads, strict=True)])
 
@@ -88,7 +88,7 @@ class GraphDenoiser(nn.Module):
         for plan, value, spread in zip(blueprint.tensors, parts(blueprint, state), spreads, strict=True):
             for name in plan.names:
                 found[name] = plan.base + value * (spread * plan.scale)
-        return found
+        return blueprint.stored(found)
 
     def fit(self, networks: Iterable[tuple[Blueprint, Mapping[str, Tensor]]]) -> None:
         """Take the root mean squares of trained tensors of each kind and slot, which keep 1 where there are none."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from weightsmith.graph import ParameterGraph, TensorNode
 from weightsmith.graph.groups import Group, Place
+from weightsmith.graph.vocabulary import PRODUCTS
 from weightsmith.hypernetworks.context import FEATURES, Surroundings, tensor_features
 from weightsmith.hypernetworks.plans import AxisPlan, Grid, TensorPlan, ranks
 
@@ -41,6 +42,7 @@ def draft(graph: ParameterGraph) -> Draft:
 class _Drafter:
     def __init__(self, graph: ParameterGraph) -> None:
         self._graph, self._around = graph, Surroundings(graph)
+        self._turned: set[str] = set()
         self._first: dict[str, int] = {}  # group to its first unit
         self._space: dict[str, int] = {}
         self._places: dict[str, list[tuple[Group, Place]]] = {}
@@ -55,6 +57,7 @@ class _Drafter:
             total += group.units
             for place in group.places:
                 self._places.setdefault(place.tensor, []).append((group, place))
+        self._matrices = {node.name: node for op in graph.operations if (node := graph.matrix(op)) is not None}
 
     def draft(self) -> Draft:
         """All that the graph says."""
@@ -62,7 +65,7 @@ class _Drafter:
         nodes = [node for node in self._graph.tensors.values() if node.names[0] == node.name]
         nodes = [node for node in nodes if node.role != "buffer"]
         untouched = {node.name: _why_untouched(node) for node in nodes if _why_untouched(node)}
-        nodes = [node for node in nodes if node.name not in untouched]
+        nodes = [self._as_linear(node) for node in nodes if node.name not in untouched]
         writes, reads = (torch.zeros(max(self._space.values(), default=-1) + 1, len(nodes)) for _ in range(2))
         for number, node in enumerate(nodes):
             for table, axis in ((writes, node.unit_axis), (reads, node.input_axis)):
@@ -79,6 +82,20 @@ class _Drafter:
             reads / reads.sum(1, keepdim=True).clamp_min(1),
             {name: str(why) for name, why in untouched.items()},
         )
+
+    def _as_linear(self, node: TensorNode) -> TensorNode:
+        """A tensor of a product as that of a linear layer, whose weight has a row a unit."""
+        if node.kind == "linear_combination" and node.slot == "self" and len(node.shape) == 1:
+            return replace(node, kind="linear", slot="bias")
+        places = self._places.get(node.name, [])
+        if node.kind not in PRODUCTS or node.name not in self._matrices or any(place.rows for _, place in places):
+            return node
+        node = replace(node, kind="linear", slot="weight")
+        if node.unit_axis == 0:
+            return node
+        self._turned.add(node.name)
+        self._places[node.name] = [(group, replace(place, axis=1 - place.axis)) for group, place in places]
+        return replace(node, shape=node.shape[::-1], unit_axis=0, input_axis=1)
 
     def _tensor(self, node: TensorNode) -> TensorPlan:
         places = self._places.get(node.name, [])
@@ -97,7 +114,8 @@ class _Drafter:
         fan_in = math.prod(node.shape) // node.shape[node.unit_axis] if node.unit_axis is not None else 1
         multiplies = node.kind == "multiply" or (str(node.kind).endswith("_norm") and node.slot == "weight")
         thin = len(node.shape) > 1 and sum(size > 1 for size in node.shape) <= 1 and node.kind in _ADDING
-        return TensorPlan(node.names, node.shape, blocks, tuple(axes), max(fan_in, 1), float(multiplies), thin)
+        turned = node.name in self._turned
+        return TensorPlan(node.names, node.shape, blocks, tuple(axes), max(fan_in, 1), float(multiplies), thin, turned)
 
     def _axis(
         self, node: TensorNode, axis: int, ranges: Sequence[tuple[int, int]], places: Sequence[tuple[Group, Place]]

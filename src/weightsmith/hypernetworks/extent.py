@@ -59,7 +59,9 @@ class Extent:
         sides = [side for operation in graph.operations for side in kernel_sides(graph, operation)]
         depth, count, units = longest(graph), parameters(graph), hidden_units(graph)
         return cls(
-            frozenset(said_kind(operation) for operation in graph.operations if counts_as_seen(graph, operation)),
+            frozenset(
+                said_kind(graph, operation) for operation in graph.operations if counts_as_seen(graph, operation)
+            ),
             frozenset(operation.kind for operation in graph.operations if reads_learned_alone(graph, operation)),
             frozenset(operation.target for operation in graph.operations if operation.kind == "activation"),
             **{of: _span([layer.units for layer in layers if layer.of == of]) for of in LAYERS},
@@ -82,14 +84,16 @@ class Extent:
 
 def counts_as_seen(graph: ParameterGraph, operation: Operation) -> bool:
     """Whether an operation is of a kind that a hypernetwork must have met to be trusted with it."""
-    if said_kind(operation) in _ARRANGING or operation.kind == UNKNOWN:
+    if said_kind(graph, operation) in _ARRANGING or operation.kind == UNKNOWN:
         return False
     last = any(output.name == operation.name for output in graph.outputs)
     return not (last and operation.kind == "softmax")  # of logits: it changes no prediction
 
 
-def said_kind(operation: Operation) -> str:
-    """The kind of an operation, with a name of its own for one that changes a sign, which weights do not know of."""
+def said_kind(graph: ParameterGraph, operation: Operation) -> str:
+    """The kind of an operation: that of a linear layer however it is called, and another one where a sign changes."""
+    if graph.matrix(operation) is not None:
+        return "linear"
     negative = operation.options.get("alpha", 1)
     if operation.target == "neg" or operation.target in ("sub", "rsub"):
         return "negation" if operation.target == "neg" else "subtraction"
@@ -124,15 +128,14 @@ def hidden_layers(graph: ParameterGraph) -> Iterator[Layer]:
     """The convolutions and linear layers whose outputs are hidden units: neither classes nor places."""
     hidden = {(place.tensor, place.axis) for group in (*graph.permutations, *graph.singles) for place in group.places}
     for operation in graph.operations:
-        weight = operation.parameters.get("weight", "")
-        node = graph.tensors.get(weight)
-        if node is None or node.unit_axis is None or (weight, node.unit_axis) not in hidden:
+        node = graph.matrix(operation) or graph.tensors.get(operation.parameters.get("weight", ""))
+        if node is None or node.unit_axis is None or (node.name, node.unit_axis) not in hidden:
             continue
         units = node.shape[node.unit_axis]
         if operation.kind in _SLIDING:
-            yield Layer(weight, "channels", units)
-        elif operation.kind == "linear":
-            yield Layer(weight, "features" if len(operation.shapes[0]) == 2 else "row_features", units)
+            yield Layer(node.name, "channels", units)
+        elif graph.matrix(operation) is not None:
+            yield Layer(node.name, "features" if len(operation.shapes[0]) == 2 else "row_features", units)
 
 
 def hidden_units(graph: ParameterGraph) -> int:

@@ -54,6 +54,7 @@ class TensorPlan:
     fan_in: int
     base: float  # what is added to: 1 for the weights of norms
     thin: bool = False  # a vector but for axes of size one, which is added as a bias is
+    turned: bool = False  # a matrix whose rows are inputs, written as one whose rows are units
 
     @property
     def scale(self) -> float:

@@ -90,8 +90,8 @@ class Coverage:
                 activations.setdefault(operation.target)
             elif reads_learned_alone(graph, operation) and operation.kind not in self.extent.alone:
                 kinds.setdefault(f"{operation.kind!r} on learned tensors alone", {}).update(dict.fromkeys(learned))
-            elif said_kind(operation) not in self.extent.operations and counts_as_seen(graph, operation):
-                kinds.setdefault(repr(said_kind(operation)), {}).update(dict.fromkeys(learned))
+            elif said_kind(graph, operation) not in self.extent.operations and counts_as_seen(graph, operation):
+                kinds.setdefault(repr(said_kind(graph, operation)), {}).update(dict.fromkeys(learned))
         for kind, tensors in kinds.items():
             yield Excess(f"operation {kind}", "none", tuple(tensors))
         if activations:
