@@ -96,8 +96,8 @@ PHASES = (
     PoolPhase(Phase("deepened", 5000, 1e-3, "cosine", 512), 0.5, 2400, 32, 0.1, 256, hardest=900, others=700),
     PoolPhase(Phase("averages", 1500, 7e-4), 0.5, sum(HEADS.values()), 12, 0.1, heads=HEADS),
     PoolPhase(Phase("narrowed", 3000, 7e-4, "cosine"), 0.5, sum(HEADS.values()), 12, 0.1, heads=HEADS),
-    # Attention in other spellings, with norms behind the sums, and with one head.
-    PoolPhase(Phase("spelled", 1500, 7e-4, "cosine"), 0.5, sum(HEADS.values()), 12, 0.1, heads=HEADS),
+    # For a GPU again: attention in other spellings, with norms behind the sums, and with one head.
+    PoolPhase(Phase("spelled", 7000, 1e-3, "cosine", 512), 0.5, sum(HEADS.values()), 32, 0.1, 256, heads=HEADS),
 )
 
 
