@@ -436,7 +436,8 @@ def test_a_matrix_whose_rows_are_inputs_is_that_of_a_linear_layer_turned(
     expected = synthesizer.synthesize(Entered(False), 1, start=start).networks[0]
     begun = {**start, "enter": start["enter"].t().contiguous()} if start else None
     found = synthesizer.synthesize(Entered(True), 1, start=begun)
-    assert same({**expected, "enter": expected["enter"].t()}, found.networks[0])
+    for name, value in {**expected, "enter": expected["enter"].t()}.items():
+        torch.testing.assert_close(found.networks[0][name], value)  # sums over a turned matrix are in another order
     assert found.networks[0]["enter"].is_contiguous()
     assert not found.warnings
     blueprint = found.reading.blueprint
