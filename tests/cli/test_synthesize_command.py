@@ -69,7 +69,7 @@ def test_one_network_is_a_file_of_the_module_s_own_names(program: Run, folder: P
     )
     assert "warning: badly written: no network gets more than" in done.stdout
     assert "network 0: w.safetensors; " in done.stdout
-    assert done.stdout.rstrip().endswith("% of 1,000 training images right")
+    assert done.stdout.rstrip().endswith("% of training images right")
 
 
 def test_several_are_numbered_files_or_a_folder(program: Run, folder: Path, tmp_path: Path) -> None:

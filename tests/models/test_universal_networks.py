@@ -444,6 +444,23 @@ def test_a_matrix_whose_rows_are_inputs_is_that_of_a_linear_layer_turned(
     assert same(dict(blueprint.read(blueprint.stored({"enter": expected["enter"]}))), {"enter": expected["enter"]})
 
 
+def test_neither_a_bias_of_a_product_nor_a_buffer_is_the_matrix_of_a_layer(universal: UniversalSynthesizer) -> None:
+    class Odd(Entered):
+        def __init__(self) -> None:
+            super().__init__(turned=True)
+            self.bias = nn.Parameter(torch.zeros(1, 11))
+            self.register_buffer("fixed", torch.eye(11))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            hidden = torch.addmm(self.bias, x.flatten(1), self.enter)
+            return self.last(torch.relu(hidden) @ self.fixed)
+
+    reading = universal.read(Odd())
+    plans = {plan.names[0]: plan for plan in reading.blueprint.tensors}
+    assert (plans["enter"].turned, plans["bias"].turned, plans["bias"].scale) == (True, False, 0.1)
+    assert any("operation 'matmul'" in text for text in reading.problems)
+
+
 def test_a_matrix_on_the_right_of_a_product_is_that_of_a_linear_layer(universal: UniversalSynthesizer) -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 11), nn.ReLU(), nn.Linear(11, 10))
 

@@ -37,52 +37,62 @@ Picture = Annotated[
 ]
 
 
+Module = Annotated[str, typer.Argument(metavar="MODULE", help="package.module:callable, or a registered name: mlp.")]
+More = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="More keyword arguments, as after --options.")
+]
+For = Annotated[
+    str | None, typer.Option(help="What the weights are for; without it, what the synthesizer was trained for.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="NAME.safetensors (with -n, NAME-00000.safetensors and so on), or a new folder; weights.safetensors.",
+    ),
+]
+Count = Annotated[
+    int | None, typer.Option("-n", min=1, help="How many different networks; 1, or one for each --start.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the noise, or of the initialisations to start from.")]
+Starts = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Weights of MODULE to begin at, .safetensors, .pt or .pth, for a synthesizer that reads them; again "
+        "for another network. Without it, such a one begins at standard initialisations.",
+    ),
+]
+Evaluate = Annotated[
+    bool, typer.Option("--evaluate", help="Measure them on test images; they are written only with --out.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse what is not understood or beyond the trained range.")]
+Folder = Annotated[
+    str | None, typer.Option(metavar="FOLDER", help="A trained one, by its folder or name; else the shipped one.")
+]
+Recalibrate = Annotated[
+    bool, typer.Option(help="Measure running statistics of normalisation layers on training images.")
+]
+Check = Annotated[
+    bool, typer.Option(help="Say how many of some training images the networks get right, and warn of bad ones.")
+]
+
+
 @app.command(short_help="Write weights for any module, without training it.")
 def synthesize(
-    module: Annotated[
-        str, typer.Argument(metavar="MODULE", help="package.module:callable, or a registered name: mlp.")
-    ],
-    more: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="More keyword arguments, as after --options.")
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="What the weights are for; without it, what the synthesizer was trained for.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="NAME.safetensors (with -n, NAME-00000.safetensors and so on), or a new folder; weights.safetensors.",
-        ),
-    ] = None,
-    n: Annotated[
-        int | None, typer.Option("-n", min=1, help="How many different networks; 1, or one for each --start.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise, or of the initialisations to start from.")] = 0,
-    start: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Weights of MODULE to begin at, .safetensors, .pt or .pth, for a synthesizer that reads them; again "
-            "for another network. Without it, such a one begins at standard initialisations.",
-        ),
-    ] = None,
-    evaluate: Annotated[
-        bool, typer.Option("--evaluate", help="Measure them on test images; they are written only with --out.")
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse what is not understood or beyond the trained range.")
-    ] = False,
-    synthesizer: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="A trained one, by its folder or name; else the shipped one.")
-    ] = None,
-    recalibrate: Annotated[
-        bool, typer.Option(help="Measure running statistics of normalisation layers on training images.")
-    ] = True,
-    check: Annotated[
-        bool, typer.Option(help="Say how many of 1,000 training images the networks get right, and warn of bad ones.")
-    ] = True,
+    module: Module,
+    more: More = None,
+    dataset: For = None,
+    out: Out = None,
+    n: Count = None,
+    seed: Seed = 0,
+    start: Starts = None,
+    evaluate: Evaluate = False,
+    strict: Strict = False,
+    synthesizer: Folder = None,
+    recalibrate: Recalibrate = True,
+    check: Check = True,
     options: OptionTexts = None,
     input_shape: InputShape = None,
     picture: Picture = None,
@@ -92,14 +102,13 @@ def synthesize(
 
     MODULE is called with the options, and only because you name it. What was understood of it is printed.
     """
-    texts = [*(options or ()), *(more or ())]
     shape = _sizes(input_shape)
     out = out or (None if evaluate else Path("weights.safetensors"))
     count = _count(n, start or [])
     files = [] if out is None else network_files(out, count)
     if picture is not None:
         require_new_picture(picture)
-    typed = read_typed(module, texts, None)
+    typed = read_typed(module, [*(options or ()), *(more or ())], None)
     from weightsmith.universal import synthesizer_for
 
     chosen = synthesizer_for(dataset, synthesizer)
@@ -108,27 +117,26 @@ def synthesize(
     test = _test_images(chosen.covers) if evaluate else None
     reading = chosen.read(built, dataset=dataset, strict=strict, input_shape=shape)
     found = chosen.write(reading, count, seed, recalibrate=recalibrate, check=check, start=starts)
-    rows: list[dict[str, Any]] = [{"network": i} for i in range(count)]
-    for row, file in zip(rows, start or [], strict=False):
-        row["start"] = str(file)
-    for row, share in zip(rows, found.training_accuracies or (), strict=False):
-        row["training_accuracy"] = share
+    rows = _rows(count, start=start, training_accuracy=found.training_accuracies, file=files)
     measured = {} if test is None else _measured(found, test, rows)
     if out is not None:
         write_networks(out, files, found.networks)
-        for row, file in zip(rows, files, strict=True):
-            row["file"] = str(file)
     if picture is not None:
         _draw(found, picture, module)
     if as_json:
         print_document("synthesis", _headline(found, chosen.covers, count, seed) | measured, rows)
         return
-    for line in found.lines:
+    for line in (*found.lines, *map(_line, rows), *([] if picture is None else [f"graph: {picture}"])):
         typer.echo(line)
-    for row in rows:
-        typer.echo(_line(row))
-    if picture is not None:
-        typer.echo(f"graph: {picture}")
+
+
+def _rows(count: int, **known: Sequence[Any] | None) -> list[dict[str, Any]]:
+    """A row a network, with what is known of each."""
+    rows: list[dict[str, Any]] = [{"network": i} for i in range(count)]
+    for name, values in known.items():
+        for row, value in zip(rows, values or (), strict=False):
+            row[name] = str(value) if isinstance(value, Path) else value
+    return rows
 
 
 def _count(n: int | None, start: Sequence[Path]) -> int:
@@ -230,7 +238,7 @@ def _line(row: dict[str, Any]) -> str:
     parts = [f"from {row['start']}"] if "start" in row else []
     parts += [str(row["file"])] if "file" in row else []
     if "training_accuracy" in row:
-        parts.append(f"{100 * row['training_accuracy']:.1f} % of 1,000 training images right")
+        parts.append(f"{100 * row['training_accuracy']:.1f} % of training images right")
     if "accuracy" in row:
         parts.append(_said(row["accuracy"], row["loss"]))
     if "accuracy_before_recalibration" in row:

@@ -48,7 +48,8 @@ def is_at_hand(request: DatasetRequest) -> bool:
     """Whether a data set can be had without a download; its content is checked when it is loaded."""
     if is_dataset_path(request.name):
         return Path(request.name).expanduser().exists()
-    return mnist_is_available() if request.name.startswith("mnist") else True
+    fetched = DATASETS.get(request.name, "").startswith(f"{mnist_is_available.__module__}:")
+    return mnist_is_available() if fetched else True
 
 
 def _version(request: DatasetRequest) -> tuple[int, int] | None:

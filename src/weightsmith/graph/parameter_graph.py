@@ -96,8 +96,9 @@ class ParameterGraph:
         """The matrix that an operation multiplies a value of the network with: a linear layer, however it is called."""
         if operation.name not in self.fed or operation.kind not in (*PRODUCTS, "linear"):
             return None
-        nodes = (self.tensors.get(name) for slot, name in operation.parameters.items() if slot in _MATRICES)
-        return next((node for node in nodes if node is not None and len(node.shape) == 2), None)
+        slots = [slot for slot in _MATRICES if (operation.kind, slot) != ("linear_combination", "self")]  # its bias
+        nodes = [self.tensors.get(operation.parameters.get(slot, "")) for slot in slots]
+        return next((node for node in nodes if node and node.role != "buffer" and len(node.shape) == 2), None)
 
     @cached_property
     def ties(self) -> tuple[tuple[str, ...], ...]:
@@ -184,13 +185,15 @@ def _nodes(layout: Layout, found: Trace, groups: tuple[Group, ...]) -> dict[str,
 def _read_by_unknown_ones(found: Trace) -> dict[str, Operation]:
     """For operations on tensors alone whose values only unknown ones read in the end, the first of these."""
     fed = depending_on_input(found.operations)
-    ends: dict[str, list[Operation]] = {}
+    ends: dict[str, dict[str, Operation]] = {}
     for operation in reversed(found.operations):
-        mine = [operation] if operation.name in fed else ends.get(operation.name, [])
+        mine = {operation.name: operation} if operation.name in fed else ends.get(operation.name, {})
         for value in operation.values:
-            ends.setdefault(value.name, []).extend(mine)
+            ends.setdefault(value.name, {}).update(mine)
     alone = [operation.name for operation in found.operations if operation.name not in fed and ends.get(operation.name)]
-    return {name: ends[name][-1] for name in alone if all(one.kind == UNKNOWN for one in ends[name])}
+    return {
+        name: [*ends[name].values()][-1] for name in alone if all(one.kind == UNKNOWN for one in ends[name].values())
+    }
 
 
 def _used(node: TensorNode, order: int, operation: Operation, slot: str, groups: tuple[Group, ...]) -> TensorNode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 UNKNOWN = "unknown"
+LEFT = "tensors that nothing else reads are initialised in the standard way, or stay as they are"  # of unknown ones
 
 _KINDS = {
     "linear": "linear",

@@ -94,10 +94,11 @@ def said_kind(graph: ParameterGraph, operation: Operation) -> str:
     """The kind of an operation: that of a linear layer however it is called, and another one where a sign changes."""
     if graph.matrix(operation) is not None:
         return "linear"
-    negative = operation.options.get("alpha", 1)
-    if operation.target == "neg" or operation.target in ("sub", "rsub"):
-        return "negation" if operation.target == "neg" else "subtraction"
-    return "subtraction" if isinstance(negative, int | float) and negative < 0 else operation.kind
+    if operation.target == "neg":
+        return "negation"
+    factor = operation.options.get("alpha", 1) if operation.kind == "add" else 1
+    negative = isinstance(factor, int | float) and factor < 0
+    return "subtraction" if negative or operation.target in ("sub", "rsub") else operation.kind
 
 
 def reads_learned_alone(graph: ParameterGraph, operation: Operation) -> bool:
@@ -128,13 +129,14 @@ def hidden_layers(graph: ParameterGraph) -> Iterator[Layer]:
     """The convolutions and linear layers whose outputs are hidden units: neither classes nor places."""
     hidden = {(place.tensor, place.axis) for group in (*graph.permutations, *graph.singles) for place in group.places}
     for operation in graph.operations:
-        node = graph.matrix(operation) or graph.tensors.get(operation.parameters.get("weight", ""))
+        matrix = graph.matrix(operation)
+        node = matrix or graph.tensors.get(operation.parameters.get("weight", ""))
         if node is None or node.unit_axis is None or (node.name, node.unit_axis) not in hidden:
             continue
         units = node.shape[node.unit_axis]
         if operation.kind in _SLIDING:
             yield Layer(node.name, "channels", units)
-        elif graph.matrix(operation) is not None:
+        elif matrix is not None:
             yield Layer(node.name, "features" if len(operation.shapes[0]) == 2 else "row_features", units)
 
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from weightsmith.settings.architecture_fields import (
+    HEAD,
+    NORM,
+    Activation,
+    DenseNorm,
+    Few,
+    HeadKind,
+    Kernel,
+    Norm,
+    require_alike,
+    require_divisor,
+    require_norm,
+)
 from weightsmith.settings.closed import Options, Width
 from weightsmith.settings.scalars import Integer, Truth, read_text, refuse
-
-NORM_GROUPS = 4  # of a group norm
-
-Activation = Annotated[Literal["relu", "gelu", "tanh", "silu"], BeforeValidator(read_text)]
-Norm = Annotated[Literal["none", "batch", "group", "layer"], BeforeValidator(read_text)]
-DenseNorm = Annotated[Literal["none", "layer", "batch"], BeforeValidator(read_text)]
-HeadKind = Annotated[Literal["flatten", "quarters", "average"], BeforeValidator(read_text)]
-Few = Annotated[Integer, Field(ge=1, le=1024)]
-Kernel = Annotated[Integer, Field(ge=1, le=255)]
-_NORM = "The norm after each convolution: none, batch, group (four groups) or layer (channels and positions together)."
-_HEAD = "What the linear head reads: the flattened grid, the average of each quarter of it, or of all of it."
-
 
 SUMS = 8  # learned sums of tokens that a head may read
 HYBRID_GROUPS, HYBRID_HEADS, MEDLEY_GROUPS = 4, 4, 4
@@ -50,12 +50,12 @@ class CnnOptions(Options):
     kernel: Kernel = Field(default=3, description="Height and width of every convolution's kernel, an odd number.")
     groups: Width = Field(default=1, description="Groups of every convolution but the first.")
     activation: Activation = Field(default="relu", description="The function after each convolution.")
-    norm: Norm = Field(default="none", description=_NORM)
+    norm: Norm = Field(default="none", description=NORM)
     pool: Annotated[Literal["max", "average", "stride", "depthwise"], BeforeValidator(read_text)] = Field(
         default="max",
         description="How the grid is halved: 2x2 pooling, a stride of two, or a learned 3x3 filter a channel.",
     )
-    head_kind: HeadKind = Field(default="flatten", description=_HEAD)
+    head_kind: HeadKind = Field(default="flatten", description=HEAD)
     hidden: Annotated[Integer, Field(ge=0, le=2**24)] = Field(
         default=128, description="Units of the head's hidden layer; 0 is none."
     )
@@ -64,8 +64,8 @@ class CnnOptions(Options):
     def _fits(self) -> Self:
         if self.kernel % 2 == 0:
             refuse("an odd kernel, which keeps the grid", f"write {self.kernel + 1}")
-        _divides("a number of groups", self.groups, self.channels if len(self.channels) > 1 else ())
-        _allows(self.norm, self.channels)
+        require_divisor("a number of groups", self.groups, self.channels if len(self.channels) > 1 else ())
+        require_norm(self.norm, self.channels)
         return self
 
 
@@ -79,8 +79,8 @@ class ResidualOptions(Options):
         default=0, description="Channels of each group of a block's second convolution; 0 is one group of all."
     )
     activation: Activation = Field(default="relu", description="The function after each convolution.")
-    norm: Norm = Field(default="batch", description=_NORM)
-    head_kind: HeadKind = Field(default="average", description=_HEAD)
+    norm: Norm = Field(default="batch", description=NORM)
+    head_kind: HeadKind = Field(default="average", description=HEAD)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -91,8 +91,8 @@ class ResidualOptions(Options):
             refuse("at least 8 channels with bottleneck", f"the fewest are {min(self.channels)}")
         inner = [bottleneck_width(c) for c in self.channels] if self.bottleneck else self.channels
         if self.group_width:
-            _divides("a group_width", self.group_width, inner)
-        _allows(self.norm, [*self.channels, *inner])
+            require_divisor("a group_width", self.group_width, inner)
+        require_norm(self.norm, [*self.channels, *inner])
         return self
 
 
@@ -103,13 +103,13 @@ class SeparableOptions(Options):
         default=[32, 64, 64], min_length=1, description="Output channels of the stem and of each block."
     )
     activation: Activation = Field(default="relu", description="The function after each convolution.")
-    norm: Norm = Field(default="batch", description=_NORM)
+    norm: Norm = Field(default="batch", description=NORM)
     residual: Truth = Field(default=False, description="Whether blocks that change no shape add their input.")
-    head_kind: HeadKind = Field(default="average", description=_HEAD)
+    head_kind: HeadKind = Field(default="average", description=HEAD)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        _allows(self.norm, self.channels)
+        require_norm(self.norm, self.channels)
         return self
 
 
@@ -143,7 +143,7 @@ class VitOptions(Options):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.heads:
-            _divides("a number of heads", self.heads, [self.dim])
+            require_divisor("a number of heads", self.heads, [self.dim])
         elif self.latents:
             refuse("latents only with heads", "they are there to attend to each other")
         return self
@@ -184,7 +184,7 @@ class TokensOptions(Options):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if set(self.blocks) - {"perceptron"}:
-            _divides("a number of heads", self.heads, [self.dim])
+            require_divisor("a number of heads", self.heads, [self.dim])
         return self
 
 
@@ -219,7 +219,7 @@ class HybridOptions(Options):
     )
     hidden: Width = Field(default=32, description="Hidden units of the perceptrons over rows and columns.")
     activation: Activation = Field(default="relu", description="The function after each layer.")
-    norm: Norm = Field(default="batch", description=_NORM)
+    norm: Norm = Field(default="batch", description=NORM)
     residual: Truth = Field(default=False, description="Whether blocks of one layer add their input, as all others do.")
     pool: Annotated[Literal["max", "average", "depthwise"], BeforeValidator(read_text)] = Field(
         default="max", description="How the grid is halved: 2x2 pooling, or a learned strided 3x3 filter a channel."
@@ -227,11 +227,11 @@ class HybridOptions(Options):
     halved_before: Annotated[Integer, Field(ge=0, le=1024)] = Field(
         default=1, description="The number, from 0, of the block before which it is."
     )
-    head_kind: HeadKind = Field(default="average", description=_HEAD)
+    head_kind: HeadKind = Field(default="average", description=HEAD)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        _divides("the number of heads and groups", HYBRID_GROUPS, [self.width])
+        require_divisor("the number of heads and groups", HYBRID_GROUPS, [self.width])
         if self.halved_before >= len(self.blocks):
             refuse("halved_before the number of a block", f"there are {len(self.blocks)}, the first is 0")
         return self
@@ -256,7 +256,7 @@ class MedleyOptions(Options):
         description="How each convolution's grid is halved: not, by its stride, or pooled 2x2 after it.",
     )
     adds: Truth = Field(default=False, description="Whether convolutions that change no shape add their input.")
-    head_kind: HeadKind = Field(default="average", description=_HEAD)
+    head_kind: HeadKind = Field(default="average", description=HEAD)
     dense: list[Width] = Field(default=[], description="Units of each hidden linear layer.")
     dense_norms: list[DenseNorm] = Field(default=[], description="The norm after each of them.")
     dense_activations: list[Activation] = Field(default=[], description="The function after each of those norms.")
@@ -266,39 +266,22 @@ class MedleyOptions(Options):
     def _fits(self) -> Self:
         if self.adds and not self.padded:
             refuse("padded convolutions where their input is added", "others have another grid")
-        _alike(len(self.kinds), widths=self.widths, norms=self.norms, activations=self.activations)
-        _alike(len(self.kinds), halvings=self.halvings)
-        _alike(len(self.dense), dense_norms=self.dense_norms, dense_activations=self.dense_activations)
+        require_alike(len(self.kinds), widths=self.widths, norms=self.norms, activations=self.activations)
+        require_alike(len(self.kinds), halvings=self.halvings)
+        require_alike(len(self.dense), dense_norms=self.dense_norms, dense_activations=self.dense_activations)
         if not self.kinds and self.head_kind != "flatten":
             refuse("head_kind flatten where there are no convolutions", "averages of an image are few numbers")
         for i, (kind, width) in enumerate(zip(self.kinds, self.widths, strict=True)):
             if kind in ("grouped", "depthwise") and not i:
                 refuse(f"{kind} convolutions behind another", "the first one is of another kind")
             if kind == "grouped":
-                _divides("a number of groups", MEDLEY_GROUPS, self.widths[i - 1 : i + 1])
+                require_divisor("a number of groups", MEDLEY_GROUPS, self.widths[i - 1 : i + 1])
             if kind == "depthwise" and width != self.widths[i - 1]:
                 refuse("depthwise convolutions as wide as what they read", f"{width} is not {self.widths[i - 1]}")
-            _allows(self.norms[i], [width])
+            require_norm(self.norms[i], [width])
         return self
 
 
 def bottleneck_width(channels: int) -> int:
     """Channels inside a bottleneck: half of those outside, in fours."""
     return channels // 8 * 4
-
-
-def _alike(count: int, **lists: Sequence[object]) -> None:
-    for name, entries in lists.items():
-        if len(entries) != count:
-            refuse(f"{count} entries in {name}, one a layer", f"there are {len(entries)}")
-
-
-def _divides(name: str, count: int, widths: Iterable[int]) -> None:
-    wrong = next((width for width in widths if width % count), None)
-    if wrong is not None:
-        refuse(f"{name} that is a divisor of the widths it acts on", f"{count} does not divide {wrong}")
-
-
-def _allows(norm: str, channels: Iterable[int]) -> None:
-    if norm == "group":
-        _divides(f"a group norm, whose {NORM_GROUPS} groups are a number", NORM_GROUPS, channels)

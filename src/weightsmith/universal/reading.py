@@ -14,14 +14,13 @@ from torch import Tensor, nn
 
 from weightsmith.errors import BadInput
 from weightsmith.graph import ParameterGraph
-from weightsmith.graph.vocabulary import UNKNOWN
+from weightsmith.graph.vocabulary import LEFT, UNKNOWN
 from weightsmith.hypernetworks import Blueprint
 from weightsmith.universal.borrowing import borrowed, initialiser, is_blank, require_module
 from weightsmith.universal.coverage import Coverage, Excess
 
 _EXAMPLES = 2
 _WALKED = "its operations were read off one run on an example, since they depend on data: other paths are not known"
-CONSEQUENCE = "tensors that nothing else reads are initialised in the standard way, or stay as they are"
 _SEED = 0  # of what a module on the meta device is given while it is looked at
 
 
@@ -71,7 +70,7 @@ class Reading:
     @property
     def problems(self) -> tuple[str, ...]:
         """What is not as in training: what is not understood, known of one run alone, or beyond its range."""
-        unknown = [f"operation {name!r} is not understood: {CONSEQUENCE}" for name in self.graph.not_understood]
+        unknown = [f"operation {name!r} is not understood: {LEFT}" for name in self.graph.not_understood]
         left = [str(entry) for entry in self.untouched if not entry.understood]
         walked = [_WALKED] if self.graph.traced_by == "autograd" else []
         return (*unknown, *walked, *left, *map(str, self.excess))

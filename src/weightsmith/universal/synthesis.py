@@ -27,8 +27,8 @@ class Synthesis:
     `as_generated`: the same before statistics were recalibrated, where they were. `reading`: what was read of the
     module. `recalibrated`: whether its running statistics were measured on training images. `warnings`: what is not as
     it was in training, or could not be done, a sentence each. `starts`: the weights that each network began at, on the
-    CPU, where the synthesizer reads them. `training_accuracies`: the share of the first 1,000 training images that each
-    network gets right, where that was asked for and could be found out.
+    CPU, where the synthesizer reads them. `training_accuracies`: the share of training images (the first 1,000)
+    that each network gets right, where that was asked for and could be found out.
     """
 
     networks: tuple[State, ...]

@@ -76,7 +76,7 @@ def _training_accuracies(reading: Reading, covers: Coverage, states: Sequence[St
         return None
 
 
-CHECKED = 1000  # training images
+CHECKED = 1000  # training images, where there are as many
 
 
 def _poor(right: Sequence[float], covers: Coverage) -> list[str]:
@@ -85,7 +85,7 @@ def _poor(right: Sequence[float], covers: Coverage) -> list[str]:
     bad = {i: share for i, share in enumerate(right) if not share >= enough}
     if not bad:
         return []
-    most = f"{100 * max(bad.values()):.1f} % of {CHECKED:,} training images right"
+    most = f"{100 * max(bad.values()):.1f} % of training images right"
     if len(bad) == len(right):
         return [f"badly written: no network gets more than {most}"]
     return [f"badly written: of networks {', '.join(map(str, bad))} none gets more than {most}"]

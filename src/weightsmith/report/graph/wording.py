@@ -8,11 +8,9 @@ from typing import Any
 
 from weightsmith.graph import Operation, ParameterGraph
 from weightsmith.graph.groups import Group
+from weightsmith.graph.vocabulary import LEFT
 
-REMEDY = (
-    "tensors that nothing else reads are initialised in the standard way, or stay as they are; units that reach it "
-    "stay in order; --strict refuses"
-)
+REMEDY = f"{LEFT}; units that reach it stay in order; --strict refuses"
 
 
 def shape_text(shape: Iterable[int]) -> str:
