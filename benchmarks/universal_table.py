@@ -23,7 +23,7 @@ SPLITS = {
     "unseen_combination": "unseen combination",
     "held_out_family": "held-out family",
 }
-OF_OTHERS = {split: SPLITS[split] for split in ("unseen_size", "unseen_combination", "held_out_family")}
+OF_VARIANTS = {split: SPLITS[split] for split in ("unseen_size", "unseen_combination", "held_out_family")}
 # Key, what is at least (+) or at most (-) to be reached, where the issue says so.
 BARS = {
     "unseen_size_median": ">= 0.975",
@@ -110,12 +110,12 @@ def _combinations(rows: Sequence[Row]) -> str:
 
 def _others(rows: Sequence[Row]) -> str:
     found = {(row["method"], row["split"]): row for row in rows if row["kind"] == "summary" and row["family"] is None}
-    head = ("generator", "minutes", "updates", "parameters", *OF_OTHERS.values())
+    head = ("generator", "minutes", "updates", "parameters", *OF_VARIANTS.values())
     body = [
         (
             row["generator"],
             *(_number(row.get(key)) for key in ("minutes", "updates", "parameters")),
-            *(_median_and_p05(found.get((row["generator"], split))) for split in OF_OTHERS),
+            *(_median_and_p05(found.get((row["generator"], split))) for split in OF_VARIANTS),
         )
         for row in rows
         if row["kind"] == "other generator"

@@ -24,7 +24,7 @@ from benchmarks.universal.generators import Source, load_source
 from benchmarks.universal.headline import SYNTHESIS, headline
 from benchmarks.universal.kept import Kept, Row, Share
 from benchmarks.universal_ablations import VARIANTS
-from weightsmith.architectures.families import Split
+from weightsmith.architectures.families import SPLITS, Split
 from weightsmith.datasets import Dataset, load_dataset
 from weightsmith.environment import describe_environment
 from weightsmith.errors import BadInput, WeightsmithError
@@ -36,7 +36,7 @@ PARTS = ("accuracy", "speed", *BASELINES, "finetune", "overlap", "inits", "start
 WHOLE = ("speed", "nearest_zoo", "start", "training")  # not shared: they time, or need what the other shares train
 ABLATIONS = WORK / "universal-ablations"
 COMPARED = ("full", "ghn", "flow")  # of others, those without which there is no result
-OF_OTHERS: tuple[Split, ...] = ("unseen_size", "unseen_combination", "held_out_family")
+OF_VARIANTS: tuple[Split, ...] = ("unseen_size", "unseen_combination", "held_out_family")  # those compared have all
 OF_SYNTHESIS = ("accuracy", "speed", "finetune", "overlap", "training")
 
 
@@ -94,7 +94,8 @@ class Measuring:
         return rows, sorted({*kept.commits, *trained.commits})
 
     def _other(self, source: Source, kept: Kept) -> list[Row]:
-        rows = accuracy.measured(source, kept, self.data, self.budget.compared, OF_OTHERS)
+        splits = SPLITS if source.name in COMPARED else OF_VARIANTS
+        rows = accuracy.measured(source, kept, self.data, self.budget.compared, splits)
         return [{"kind": "other generator", **source.told()}, *rows]
 
     def _others(self) -> list[Source]:
