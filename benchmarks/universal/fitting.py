@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,18 +15,16 @@ from torch.nn import functional as F
 def option_distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
     """How unlike two architectures of a family are: 1 for each choice that differs and each layer more or less.
 
-    Sizes `a` and `b` differ by `|log2 (a + 1) / (b + 1)|`, those of layers by the mean over the layers both have.
+    Sizes `a` and `b` differ by `|log2 (a + 1) / (b + 1)|`; layers, in size or choice, by the mean over what both have.
     """
     total = 0.0
     for name in one.keys() | other.keys():
         a, b = one.get(name), other.get(name)
         if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-            sizes = [_sizes_differ(p, q) for p, q in zip(a, b, strict=False)]
-            total += abs(len(a) - len(b)) + (sum(sizes) / len(sizes) if sizes else 0.0)
-        elif _is_size(a) and _is_size(b):
-            total += _sizes_differ(a, b)
+            layers = [_differ(p, q) for p, q in zip(a, b, strict=False)]
+            total += abs(len(a) - len(b)) + (sum(layers) / len(layers) if layers else 0.0)
         else:
-            total += a != b
+            total += _differ(a, b)
     return total
 
 
@@ -70,15 +68,15 @@ def transplanted(module: nn.Module, donor: nn.Module, state: Mapping[str, Tensor
 
     Layers are of a kind when class and name agree, up to the first number in it. What has no counterpart is left out.
     """
-    wanted, given = _by_kind(module), _by_kind(donor)
+    own, theirs = _packed(module.state_dict()), _packed(state)
+    wanted, given = _by_kind(module, own), _by_kind(donor, theirs)
     found: dict[str, Tensor] = {}
-    shapes = {name: value.shape for name, value in module.state_dict().items() if value.is_floating_point()}
     for kind, names in wanted.items():
         sources = given.get(kind, [])
         for i, name in enumerate(names if sources else ()):
             source = sources[counterpart(i, len(names), len(sources))]
-            found[name] = fitted(name, state[source], shapes[name])
-    return found
+            found[name] = fitted(name, theirs[source], own[name].shape)
+    return _spelled(found, module.state_dict())
 
 
 def counterpart(i: int, count: int, sources: int) -> int:
@@ -86,19 +84,49 @@ def counterpart(i: int, count: int, sources: int) -> int:
     return round(i * (sources - 1) / (count - 1)) if count > 1 else sources - 1
 
 
-def _by_kind(module: nn.Module) -> dict[tuple[str, str], list[str]]:
+def _packed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Queries, keys and values that are three layers, as the one that holds them one after the other."""
+    found: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if ".query." in name:
+            found[_qkv(name)] = torch.cat([state[one] for one in _three(name)])
+        elif ".key." not in name and ".value." not in name:
+            found[name] = value
+    return found
+
+
+def _spelled(found: Mapping[str, Tensor], wanted: Iterable[str]) -> dict[str, Tensor]:
+    """Undo `_packed` where the names that are wanted are those of three layers."""
+    result = dict(found)
+    for name in wanted:
+        if ".query." in name and (whole := result.pop(_qkv(name), None)) is not None:
+            result |= dict(zip(_three(name), whole.chunk(3), strict=True))
+    return result
+
+
+def _three(query: str) -> list[str]:
+    return [query.replace(".query.", f".{one}.") for one in ("query", "key", "value")]
+
+
+def _qkv(query: str) -> str:
+    return query.replace(".query.", ".qkv.")
+
+
+def _by_kind(module: nn.Module, packed: Mapping[str, Tensor]) -> dict[tuple[str, str], list[str]]:
     classes = {name: type(child).__name__ for name, child in module.named_modules()}
     found: dict[tuple[str, str], list[str]] = {}
-    for name, value in module.state_dict().items():
+    for name, value in packed.items():
         if value.is_floating_point():
-            kind = classes[name.rpartition(".")[0]], re.sub(r"\d+", "#", name, count=1)
+            kind = classes.get(name.rpartition(".")[0], nn.Linear.__name__), re.sub(r"\d+", "#", name, count=1)
             found.setdefault(kind, []).append(name)
     return found
 
 
+def _differ(a: Any, b: Any) -> float:
+    if _is_size(a) and _is_size(b):
+        return abs(math.log2((a + 1) / (b + 1)))
+    return float(a != b)
+
+
 def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _sizes_differ(a: int, b: int) -> float:
-    return abs(math.log2((a + 1) / (b + 1)))

@@ -70,6 +70,20 @@ def test_queries_keys_and_values_are_cut_apart_from_one_another() -> None:
     assert fitted("mix.qkv.weight", stacked, (6, 2)).tolist() == [[float(i)] * 2 for i in (0, 0, 1, 1, 2, 2)]
 
 
+@pytest.mark.parametrize("projections", ["packed", "chunked"])
+def test_attention_is_transplanted_from_one_spelling_to_another(projections: str) -> None:
+    common = {"patch": 7, "dim": 12, "depth": 2, "heads": 2}
+    spelled, other = (
+        Architecture("vit", (1, 28, 28), 6, {**common, "projections": one}).build(i).eval()
+        for i, one in enumerate((projections, "separate"))
+    )
+    images = torch.randn(3, 1, 28, 28)
+    for module, donor in ((spelled, other), (other, spelled)):
+        given = transplanted(module, donor, donor.state_dict())
+        module.load_state_dict(given)
+        torch.testing.assert_close(module(images), donor(images))
+
+
 def test_layers_are_taken_from_the_same_relative_depth() -> None:
     assert [counterpart(i, 5, 3) for i in range(5)] == [0, 0, 1, 2, 2]
     assert counterpart(0, 1, 3) == 2
@@ -85,6 +99,7 @@ def test_options_differ_by_choices_layers_and_logarithms_of_sizes() -> None:
     assert option_distance(one, {**one, "activation": "gelu", "bottleneck": False}) == 2
     assert option_distance(one, {**one, "groups": 3}) == 1
     assert option_distance(one, {**one, "hidden": [15, 15, 9]}) == 1.5
+    assert option_distance({"norms": ["batch", "none"]}, {"norms": ["batch", "layer", "none"]}) == 1.5
 
 
 def test_ridge_without_a_penalty_is_least_squares_and_with_much_of_it_the_mean() -> None:
