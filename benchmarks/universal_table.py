@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import RESULTS
+from benchmarks.universal.headline import OF_VARIANTS
 from weightsmith.architectures.families import COMBINATIONS
 
 PAGE = Path("docs/experiments/universal.md")
@@ -23,7 +24,6 @@ SPLITS = {
     "unseen_combination": "unseen combination",
     "held_out_family": "held-out family",
 }
-OF_VARIANTS = {split: SPLITS[split] for split in ("unseen_size", "unseen_combination", "held_out_family")}
 # Key, what is at least (+) or at most (-) to be reached, where the issue says so.
 BARS = {
     "unseen_size_median": ">= 0.975",
@@ -110,7 +110,7 @@ def _combinations(rows: Sequence[Row]) -> str:
 
 def _others(rows: Sequence[Row]) -> str:
     found = {(row["method"], row["split"]): row for row in rows if row["kind"] == "summary" and row["family"] is None}
-    head = ("generator", "minutes", "updates", "parameters", *OF_VARIANTS.values())
+    head = ("generator", "minutes", "updates", "parameters", *(SPLITS[split] for split in OF_VARIANTS))
     body = [
         (
             row["generator"],

@@ -21,10 +21,10 @@ from benchmarks.universal import accuracy, baselines, finetune, overlap, speed, 
 from benchmarks.universal.baselines import CHEAP, Bench
 from benchmarks.universal.budget import Budget
 from benchmarks.universal.generators import Source, load_source
-from benchmarks.universal.headline import SYNTHESIS, headline
+from benchmarks.universal.headline import OF_VARIANTS, SYNTHESIS, headline
 from benchmarks.universal.kept import Kept, Row, Share
 from benchmarks.universal_ablations import VARIANTS
-from weightsmith.architectures.families import SPLITS, Split
+from weightsmith.architectures.families import SPLITS
 from weightsmith.datasets import Dataset, load_dataset
 from weightsmith.environment import describe_environment
 from weightsmith.errors import BadInput, WeightsmithError
@@ -36,7 +36,6 @@ PARTS = ("accuracy", "speed", *BASELINES, "finetune", "overlap", "inits", "start
 WHOLE = ("speed", "nearest_zoo", "start", "training")  # not shared: they time, or need what the other shares train
 ABLATIONS = WORK / "universal-ablations"
 COMPARED = ("full", "ghn", "flow")  # of others, those without which there is no result
-OF_VARIANTS: tuple[Split, ...] = ("unseen_size", "unseen_combination", "held_out_family")  # those compared have all
 OF_SYNTHESIS = ("accuracy", "speed", "finetune", "overlap", "training")
 
 

@@ -117,6 +117,7 @@ def _by_kind(module: nn.Module, packed: Mapping[str, Tensor]) -> dict[tuple[str,
     found: dict[tuple[str, str], list[str]] = {}
     for name, value in packed.items():
         if value.is_floating_point():
+            # One that holds three layers may be none of the module's, and is linear.
             kind = classes.get(name.rpartition(".")[0], nn.Linear.__name__), re.sub(r"\d+", "#", name, count=1)
             found.setdefault(kind, []).append(name)
     return found
