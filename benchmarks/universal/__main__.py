@@ -3,7 +3,7 @@
 Every part goes on where it stopped: the networks it has measured are kept in runs/benchmarks/universal. Parts that
 train are `trained` (the zoo of `nearest_zoo`, too), `finetune` and `overlap`, which take hours, and `inits`; of the
 others `accuracy`, `others` and `ridge_head` take half an hour or more. Two processes, with `--share 0/2` and
-`--share 1/2`, halve that.
+`--share 1/2`, halve that. What depends on no synthesizer can be taken from an earlier result, with `--recall`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from benchmarks.universal.budget import Budget
 from benchmarks.universal.generators import Source, load_source
 from benchmarks.universal.headline import OF_VARIANTS, SYNTHESIS, headline
 from benchmarks.universal.kept import Kept, Row, Share
+from benchmarks.universal.recalled import independent, recalled
 from benchmarks.universal_ablations import VARIANTS
 from weightsmith.architectures.families import SPLITS
 from weightsmith.datasets import Dataset, load_dataset
@@ -52,6 +53,11 @@ class Measuring:
         return load_dataset(self.wanted.dataset)
 
     @cached_property
+    def recalled(self) -> dict[str, Any]:
+        """The parts that an earlier result has, where one is named."""
+        return {} if self.wanted.recall is None else recalled(self.wanted.recall)
+
+    @cached_property
     def source(self) -> Source:
         return load_source(SYNTHESIS, self.wanted.synthesizer)
 
@@ -77,6 +83,7 @@ class Measuring:
         kept = Kept(self.work / f"kept-{part}.jsonl", self.share, data=self.data.fingerprint)
         trained = Kept(self.work / "kept-trained.jsonl", self.share, data=self.data.fingerprint)
         bench = Bench(trained if part == "trained" else kept, self.data, self.budget, self.work)
+        pairs = None if self.wanted.recall is None else independent(self.wanted.recall)
         ways: dict[str, Callable[[], list[Row]]] = {
             "accuracy": lambda: accuracy.measured(self.source, kept, self.data, self.budget.architectures),
             "speed": lambda: speed.measured(self.source, self.data, self.budget),
@@ -84,7 +91,7 @@ class Measuring:
             "trained": lambda: baselines.trained(bench),
             "others": lambda: [row for one in self._others() for row in self._other(one, kept)],
             "finetune": lambda: finetune.measured(self.source, kept, self.data, self.budget),
-            "overlap": lambda: overlap.measured(self.source, kept, trained, self.data, self.budget, self.work),
+            "overlap": lambda: overlap.measured(self.source, kept, trained, self.data, self.budget, self.work, pairs),
             "inits": lambda: start.trained_inits(kept, self.data, self.budget, self.work),
             "start": lambda: start.measured(self.start_source, self.data, self.budget, self.work),
             "training": lambda: [self.source.training()],
@@ -127,6 +134,7 @@ def options() -> argparse.ArgumentParser:
         metavar="OWN/OF",
         help="measure and keep a share of every part, and no more: 0/2 here and 1/2 in another process, then neither",
     )
+    found.add_argument("--recall", type=Path, metavar="RESULT", help="a result, for parts that are not in runs/")
     Budget.add_options(found)
     return found
 
@@ -143,9 +151,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         for part in chosen:
             files[part].write_text(json.dumps(measuring.document(part)))
+        own = {part: json.loads(file.read_text()) for part, file in files.items() if file.exists()}
+        assemble({**measuring.recalled, **own}, wanted.json)
     except WeightsmithError as error:
         sys.exit(f"error: {error}")
-    assemble({part: json.loads(file.read_text()) for part, file in files.items() if file.exists()}, wanted.json)
 
 
 def assemble(documents: Mapping[str, Any], path: Path) -> None:

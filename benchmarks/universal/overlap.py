@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -18,22 +19,34 @@ from weightsmith.evaluation.overlap import error_overlap
 from weightsmith.seeds import derive_seed
 
 
-def measured(source: Source, kept: Kept, trained: Kept, data: Dataset, budget: Budget, work: Path) -> list[Row]:
-    """A row an architecture of `unseen_size`; `trained` keeps the networks that other parts train, too."""
+def measured(
+    source: Source, kept: Kept, trained: Kept, data: Dataset, budget: Budget, work: Path,
+    recalled: Mapping[int, Row] | None = None,
+) -> list[Row]:  # fmt: skip
+    """A row an architecture of `unseen_size`; `trained` keeps the networks that other parts train, too.
+
+    `recalled`: what is known already of trained ones, by the number of the architecture.
+    """
     wanted = kept.share.of_all(range(budget.overlapping))
     progress, rows = Progress("overlap", len(wanted)), []
     for index in wanted:
         subject = Subject.of("unseen_size", index, data)
-        pair = [converged(trained, subject, data, budget, seed, work) for seed in (0, 1)]
         key = {"part": "overlap", "generator": source.mark, **subject.key()}
         ours = kept.row(lambda subject=subject: sampled(source, subject, data), **key)
-        independent = {
-            "independent_overlap": overlap(*(_mask(one["wrong"], len(data.test)) for one in pair)),
-            "independent_accuracies": [one["accuracy"] for one in pair],
-        }
+        independent = (recalled or {}).get(index)
+        if independent is None or independent["family"] != subject.architecture.name:
+            independent = _independent(trained, subject, data, budget, work)
         rows.append({"kind": "overlap", **subject.where(), **ours, **independent})
         progress.done(f"{described(rows[-1])} {ours['overlap']:.3f}, {independent['independent_overlap']:.3f}")
     return rows
+
+
+def _independent(trained: Kept, subject: Subject, data: Dataset, budget: Budget, work: Path) -> Row:
+    pair = [converged(trained, subject, data, budget, seed, work) for seed in (0, 1)]
+    return {
+        "independent_overlap": overlap(*(_mask(one["wrong"], len(data.test)) for one in pair)),
+        "independent_accuracies": [one["accuracy"] for one in pair],
+    }
 
 
 def sampled(source: Source, subject: Subject, data: Dataset) -> Row:
