@@ -13,6 +13,8 @@ from weightsmith.architectures import Architecture
 from weightsmith.generators.universal import make_universal
 from weightsmith.graph import ParameterGraph
 from weightsmith.hypernetworks import Blueprint, HypernetworkSizes
+from weightsmith.hypernetworks.context import reads_averages
+from weightsmith.hypernetworks.plans import carried
 
 SMALL = HypernetworkSizes(noise=8, dim=16, rank=12, depth=2, heads=2)
 
@@ -35,6 +37,38 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 def test_noise_that_is_not_drawn_gives_one_network(blueprint: Blueprint) -> None:
     assert not same(written(blueprint, 0), written(blueprint, 1))
     assert same(written(blueprint, 0, fixed_share=1.0), written(blueprint, 1, fixed_share=1.0))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_of_what_is_drawn_anew_a_matrix_has_its_share(blueprint: Blueprint, share: float) -> None:
+    one, other = (written(blueprint, seed, fixed_share=1.0, start_share=share) for seed in (0, 1))
+    alone = written(blueprint, 0, fixed_share=1.0)
+    for plan, most in zip(blueprint.tensors, blueprint.carried, strict=True):
+        name = plan.names[0]
+        if not plan.starts:
+            assert torch.equal(one[name], alone[name])
+            continue
+        own, scale = share * most, alone[name].square().mean().sqrt()
+        drawn = [(value - (1 - own**2) ** 0.5 * alone[name]) / (own * scale) for value in (one[name], other[name])]
+        for numbers in drawn:
+            torch.testing.assert_close(numbers.square().mean(), torch.tensor(1.0), rtol=1e-3, atol=0)
+        cosine = float((drawn[0] * drawn[1]).detach().mean())
+        assert abs(cosine) < 5 / drawn[0].numel() ** 0.5
+
+
+def test_the_more_inputs_and_the_fewer_matrices_the_more_is_carried(blueprint: Blueprint) -> None:
+    plans = [plan for plan in blueprint.tensors if plan.starts]
+    assert [plan.fan_in for plan in plans] == [9, 72, 588, 6]
+    assert [carried(plan, 4, False) for plan in plans[1:3]] == [72**0.5 / 16, 1.0]
+    assert [carried(plan, 64, False) for plan in plans[1:3]] == [72**0.5 / 64, 0.25]
+    assert [carried(plan, 4, True) for plan in plans[1:3]] == [0.4 * 72**0.5 / 16, 1.0]
+    assert blueprint.carried == tuple(carried(plan, 4, False) if plan.starts else 0.0 for plan in blueprint.tensors)
+
+
+@pytest.mark.parametrize(("head", "averaged"), [("average", True), ("flatten", False), ("quarters", True)])
+def test_linear_layers_behind_averages_are_known(head: str, averaged: bool) -> None:
+    module = Architecture("cnn", (1, 28, 28), 10, {"channels": [8, 12], "head_kind": head}).build(0)
+    assert reads_averages(Blueprint.of(ParameterGraph.of(module, (1, 28, 28))).features) == averaged
 
 
 def test_only_by_attention_among_tensors_a_tensor_knows_of_another(blueprint: Blueprint) -> None:

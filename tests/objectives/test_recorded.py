@@ -24,7 +24,7 @@ from weightsmith.objectives.job import Job
 from weightsmith.objectives.recorded import Recorded, _alias, clipped_gradient, dealt, lanes_of
 from weightsmith.objectives.task import TaskLoss
 
-SIZES = HypernetworkSizes(noise=3, dim=8, rank=5, depth=1, heads=2, context=1, fixed_share=0.3)
+SIZES = HypernetworkSizes(noise=3, dim=8, rank=5, depth=1, heads=2, context=1, fixed_share=0.3, start_share=0.2)
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 

@@ -30,12 +30,14 @@ class UniversalGenerator:
         """All that is random of a network: what is drawn with a CPU's `rng` is the same on every device."""
         units, groups = self.network.normal(blueprint, rng)
         features = blueprint.on(self.network.device).features
-        return Drawn(units, groups, blurred(features, blur, rng) if blur else features)
+        told = blurred(features, blur, rng) if blur else features
+        return Drawn(units, groups, told, self.network.entries(blueprint, rng))
 
     def written(self, blueprint: Blueprint, drawn: Drawn) -> dict[str, Tensor]:
         """The network that follows from what was drawn; no more is random."""
         noise = self.network.mixed(blueprint, drawn.units, drawn.groups)
-        return blueprint.stored(self.network(blueprint, noise, drawn.features))
+        written = self.network(blueprint, noise, drawn.features)
+        return blueprint.stored(self.network.with_entries(blueprint, written, drawn.entries))
 
 
 class StartedGenerator:

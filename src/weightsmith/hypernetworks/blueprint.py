@@ -12,6 +12,7 @@ from torch import Tensor
 
 from weightsmith.graph import ParameterGraph
 from weightsmith.hypernetworks.basis import cosine_basis
+from weightsmith.hypernetworks.context import reads_averages
 from weightsmith.hypernetworks.drafting import Draft, draft
 from weightsmith.hypernetworks.plans import (
     SIDES,
@@ -25,6 +26,7 @@ from weightsmith.hypernetworks.plans import (
     TensorPlan,
     Vectors,
     Words,
+    carried,
     ranks,
 )
 
@@ -56,6 +58,12 @@ class Blueprint(Draft):
         """The inverse of `stored`."""
         turned = {name: weights[name].t() for name in self._turned if name in weights and weights[name].ndim == 2}
         return {**weights, **turned} if turned else weights
+
+    @cached_property
+    def carried(self) -> tuple[float, ...]:
+        """How much of what is drawn anew each tensor can carry; none of what is no matrix or kernel. See `carried`."""
+        matrices, averaged = sum(plan.starts for plan in self.tensors), reads_averages(self.features)
+        return tuple(carried(plan, matrices, averaged) if plan.starts else 0.0 for plan in self.tensors)
 
     @cached_property
     def _turned(self) -> tuple[str, ...]:

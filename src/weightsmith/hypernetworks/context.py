@@ -159,6 +159,15 @@ def _numbers(node: TensorNode, operation: Operation, depth: int) -> list[float]:
     ]
 
 
+_LINEAR = KINDS.index("linear")
+_AVERAGE_BEFORE = len(KINDS) + len(SLOTS) + NEIGHBOURS.index("average")
+
+
+def reads_averages(features: Tensor) -> bool:
+    """Whether a linear layer reads averages over places, as the head of many a network does."""
+    return bool(((features[:, _LINEAR] > 0) & (features[:, _AVERAGE_BEFORE] > 0)).any())
+
+
 def blurred(features: Tensor, blur: float, rng: torch.Generator) -> Tensor:
     """Features `[tensor, FEATURES]` of which one cannot be too sure.
 

@@ -27,9 +27,9 @@ class HypernetworkSizes:
 
     `context`: blocks of attention among the tensors, before units are told of them. `group_share`: of the noise, common
     to the units of a group; `fixed_share`: of its variance, the same for all networks (see `mixed`); `start_share`: of
-    what is written, the start itself where there is one (see `StartedHypernetwork`). The rest adds or takes away a
-    part, to see what it is for: `attention` among all units; `standardised` codes of units, over the units of a layer;
-    `modulated` tensors, each of which reads codes in its way.
+    what is written, the start itself (see `joined`), or, at most, numbers drawn anew (see `carried`). The rest adds or
+    takes away a part, to see what it is for: `attention` among all units; `standardised` codes of units, over the units
+    of a layer; `modulated` tensors, each of which reads codes in its way.
     """
 
     noise: int = 64
@@ -47,14 +47,23 @@ class HypernetworkSizes:
 
 
 class Drawn(NamedTuple):
-    """All that is random of a network: normal numbers of units and of groups of them, features of tensors if blurred.
+    """All that is random of a network: normal numbers of units, of groups of them and of entries; blurred features.
 
-    `features` are those of the blueprint where they are not blurred.
+    `features` are those of the blueprint where they are not blurred; `entries`, of all matrices and kernels, are none
+    where what is written has no share of them.
     """
 
     units: Float[Tensor, "unit noise"]
     groups: Float[Tensor, "group noise"]
     features: Float[Tensor, "tensor features"]
+    entries: Float[Tensor, " entry"]
+
+
+def joined(written: Tensor, start: Tensor, share: float) -> Tensor:
+    """`r (sqrt(1 - s^2) H / rms(H) + s start / rms(start))` with `H` what is written, and `r` its root mean square."""
+    scale = (written.square().mean() + _SMALL).sqrt()
+    direction = start * torch.rsqrt(start.square().mean() + _SMALL)
+    return math.sqrt(1 - share**2) * written + share * scale * direction
 
 
 class Hypernetwork(nn.Module):
@@ -92,6 +101,27 @@ class Hypernetwork(nn.Module):
         counts, noise = (blueprint.units, len(blueprint.place_of_group)), self.sizes.noise
         one, other = (torch.randn(count, noise, generator=rng, device=rng.device) for count in counts)
         return one.to(self.device), other.to(self.device)
+
+    def entries(self, blueprint: Blueprint, rng: torch.Generator) -> Float[Tensor, " entry"]:
+        """A standard normal number for every entry of matrices and kernels; none where these have no share of them."""
+        plans = [plan for plan in blueprint.tensors if plan.starts and self.sizes.start_share]
+        count = sum(math.prod(plan.shape) for plan in plans)
+        return torch.randn(count, generator=rng, device=rng.device).to(self.device)
+
+    def with_entries(
+        self, blueprint: Blueprint, written: dict[str, Tensor], entries: Float[Tensor, " entry"]
+    ) -> dict[str, Tensor]:
+        """What is written, with a share of these numbers in every matrix and kernel, each as much as it can carry."""
+        if not len(entries):
+            return written
+        found, first = dict(written), 0
+        for plan, carried in zip(blueprint.tensors, blueprint.carried, strict=True):
+            if plan.starts:
+                last = first + math.prod(plan.shape)
+                drawn = entries[first:last].view(plan.shape)
+                value = joined(written[plan.names[0]], drawn, self.sizes.start_share * carried)
+                found, first = found | dict.fromkeys(plan.names, value), last
+        return found
 
     def mixed(self, blueprint: Blueprint, units: Tensor, groups: Tensor) -> Float[Tensor, "unit noise"]:
         """Noise for every unit; part of it is shared by the units of a group, so that they are told apart.

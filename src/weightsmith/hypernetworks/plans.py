@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 _ADDED = 0.1
+_WIDE, _FEW, _AVERAGED = 256, 4, 0.4  # see `carried`
 GRID_KINDS = ("taps", "positions", "sequence", "outputs", "slots")
 SIDES = 2  # a unit's code is read in one way on the first axis of a tensor, in another on the others
 Key = tuple[int, int, int]  # a tensor, one of its axes, and which of the groups that the axis runs over
@@ -61,10 +62,27 @@ class TensorPlan:
         return _ADDED if self.base or self.thin or len(self.shape) <= 1 else 1 / math.sqrt(self.fan_in)
 
     @property
+    def starts(self) -> bool:
+        """Whether it is a matrix or a kernel, of which a start, or what is drawn in its place, may keep a share."""
+        return len(self.shape) > 1 and not self.base
+
+    @property
     def is_vector(self) -> bool:
         if len(self.shape) != 1 or self.blocks > 1 or self.axes[0].fixed is not None or len(self.axes[0].units) != 1:
             return False
         return bool((self.axes[0].units[0] >= 0).all())
+
+
+def carried(plan: TensorPlan, matrices: int, averaged: bool) -> float:
+    """How much of what is drawn anew a matrix of a network of so many of them can carry, from 0 to 1.
+
+    `min(1, sqrt(fan_in / 256)) min(1, sqrt(4 / matrices))`, and of that 0.4 for a kernel in a network of which a linear
+    layer reads averages over places (`averaged`). What a unit reads is a sum over its inputs: the more of them there
+    are, the more the written part adds up, and the drawn part does not. It grows from layer to layer, and of what an
+    average lets through, it is a larger part.
+    """
+    share = min(1.0, math.sqrt(plan.fan_in / _WIDE)) * min(1.0, math.sqrt(_FEW / matrices))
+    return share * (_AVERAGED if averaged and len(plan.shape) > 2 else 1.0)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -10,9 +9,7 @@ from torch import Tensor, nn
 
 from weightsmith.hypernetworks.blueprint import Blueprint
 from weightsmith.hypernetworks.encoding import UnitEncoder
-from weightsmith.hypernetworks.network import Hypernetwork, HypernetworkSizes
-
-_SMALL = 1e-12
+from weightsmith.hypernetworks.network import Hypernetwork, HypernetworkSizes, joined
 
 
 class StartedHypernetwork(nn.Module):
@@ -41,12 +38,7 @@ class StartedHypernetwork(nn.Module):
         given = {name: start[name].to(self.device) for name in read if name in start}
         written = self.body(blueprint, self.encoder(blueprint, given))
         for plan in blueprint.tensors:
-            if len(plan.shape) > 1 and not plan.base:
-                value = self._joined(written[plan.names[0]], given[plan.names[0]].float())
+            if plan.starts:
+                value = joined(written[plan.names[0]], given[plan.names[0]].float(), self.sizes.start_share)
                 written |= dict.fromkeys(plan.names, value)
         return written
-
-    def _joined(self, written: Tensor, start: Tensor) -> Tensor:
-        share, scale = self.sizes.start_share, (written.square().mean() + _SMALL).sqrt()
-        direction = start * torch.rsqrt(start.square().mean() + _SMALL)
-        return math.sqrt(1 - share**2) * written + share * scale * direction

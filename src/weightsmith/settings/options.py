@@ -173,6 +173,11 @@ class UniversalOptions(Options):
         description="Share of the drawn numbers' variance that is the same for all networks: 1 learns fastest, and "
         "writes the same network each time.",
     )
+    start_share: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        default=0.0,
+        description="Share of a matrix or kernel that is drawn anew for every network, at most: with more of it, "
+        "networks of one architecture differ more, and are a little worse.",
+    )
 
 
 OPTIONS: dict[str, dict[str, type[Options]]] = {
