@@ -23,7 +23,7 @@ from benchmarks.universal.budget import Budget
 from benchmarks.universal.generators import Source, load_source
 from benchmarks.universal.headline import OF_VARIANTS, SYNTHESIS, headline
 from benchmarks.universal.kept import Kept, Row, Share
-from benchmarks.universal.recalled import independent, recalled
+from benchmarks.universal.recalled import independent, random_inits, recalled
 from benchmarks.universal_ablations import VARIANTS
 from weightsmith.architectures.families import SPLITS
 from weightsmith.datasets import Dataset, load_dataset
@@ -83,14 +83,14 @@ class Measuring:
         kept = Kept(self.work / f"kept-{part}.jsonl", self.share, data=self.data.fingerprint)
         trained = Kept(self.work / "kept-trained.jsonl", self.share, data=self.data.fingerprint)
         bench = Bench(trained if part == "trained" else kept, self.data, self.budget, self.work)
-        pairs = None if self.wanted.recall is None else independent(self.wanted.recall)
+        pairs, curves = ({}, {}) if (file := self.wanted.recall) is None else (independent(file), random_inits(file))
         ways: dict[str, Callable[[], list[Row]]] = {
             "accuracy": lambda: accuracy.measured(self.source, kept, self.data, self.budget.architectures),
             "speed": lambda: speed.measured(self.source, self.data, self.budget),
             **{method: lambda method=method: baselines.cheap(method, bench) for method in CHEAP},
             "trained": lambda: baselines.trained(bench),
             "others": lambda: [row for one in self._others() for row in self._other(one, kept)],
-            "finetune": lambda: finetune.measured(self.source, kept, self.data, self.budget),
+            "finetune": lambda: finetune.measured(self.source, kept, self.data, self.budget, curves),
             "overlap": lambda: overlap.measured(self.source, kept, trained, self.data, self.budget, self.work, pairs),
             "inits": lambda: start.trained_inits(kept, self.data, self.budget, self.work),
             "start": lambda: start.measured(self.start_source, self.data, self.budget, self.work),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.universal.budget import Budget
 from benchmarks.universal.generators import Source
@@ -21,37 +21,63 @@ from weightsmith.seeds import derive_seed
 RATES = (LEARNING_RATE, 3e-4, 3e-3)
 TARGETS = (1, 2, 5)  # the accuracy that is to be reached: what a random init has after so many epochs
 HEADLINE_TARGET = 2
+CHOICES = {"one rate": RATES[:1], "best rate": RATES}
 RESOLUTION = 1 / POINTS  # epochs that count at least: one look at the validation images
 
 
-def measured(source: Source, kept: Kept, data: Dataset, budget: Budget) -> list[Row]:
-    """Of every architecture and target a row with Adam at one rate, and one with the best rate for each side."""
+class Reached(NamedTuple):
+    """What random inits came to: an accuracy, and the epochs to it."""
+
+    accuracy: float
+    epochs: float
+
+
+Asked = tuple[int, str, int, str]  # the number of an architecture and its family, the target, and which rates
+
+
+def measured(
+    source: Source, kept: Kept, data: Dataset, budget: Budget, recalled: Mapping[Asked, Reached] | None = None
+) -> list[Row]:
+    """Of every architecture and target a row with Adam at one rate, and one with the best rate for each side.
+
+    `recalled`: what is known already of random inits.
+    """
     wanted = kept.share.of_all(range(budget.finetuned))
     progress, rows = Progress("finetune", len(wanted)), []
     for index in wanted:
         subject = Subject.of("unseen_size", index, data)
-        random = {rate: _random(kept, subject, data, budget, rate) for rate in RATES}
-        enough = target_accuracy(list(random.values()), max(_targets(budget)))
+        asked = [(index, subject.architecture.name, target, which) for target in _targets(budget) for which in CHOICES]
+        known = recalled or {}
+        if not all(one in known for one in asked):
+            random = {rate: _random(kept, subject, data, budget, rate) for rate in RATES}
+            known = {one: reached([random[rate] for rate in CHOICES[one[3]]], one[2]) for one in asked}
+        enough = known[asked[-1]].accuracy
         ours = {rate: _ours(source, kept, subject, data, budget, rate, enough) for rate in RATES}
-        for target in _targets(budget):
-            for which, rates in (("one rate", RATES[:1]), ("best rate", RATES)):
-                found = compared([random[rate] for rate in rates], [ours[rate] for rate in rates], target)
-                rows.append({"kind": "finetune", **subject.where(), "target": target, "rates": which, **found})
+        for one in asked:
+            found = compared(known[one], [ours[rate] for rate in CHOICES[one[3]]])
+            rows.append({"kind": "finetune", **subject.where(), "target": one[2], "rates": one[3], **found})
         progress.done(f"{described(rows[-1])}: {rows[-1]['ratio']:.1f} at {rows[-1]['target']} epochs, best rate")
     return [*rows, *_summaries(rows)]
 
 
-def compared(random: Sequence[list[Point]], ours: Sequence[list[Point]], target: int) -> dict[str, Any]:
-    """Epochs to the accuracy that the best of some random curves has after `target` epochs, of either side.
+def reached(random: Sequence[list[Point]], target: int) -> Reached:
+    """The accuracy that the best of some random curves has after `target` epochs, and where one first has it."""
+    accuracy = target_accuracy(random, target)
+    epochs = fewest([epochs_to(one, accuracy) for one in random])
+    assert epochs is not None, "the curve that gave the accuracy reaches it"
+    return Reached(accuracy, epochs)
+
+
+def compared(random: Reached, ours: Sequence[list[Point]]) -> dict[str, Any]:
+    """Epochs to the accuracy that random inits have reached, of either side.
 
     `ratio` counts at least one look's worth of epochs for ours, and is 0 where ours did not get there.
     """
-    accuracy = target_accuracy(random, target)
-    before, after = (fewest([epochs_to(one, accuracy) for one in curves]) for curves in (random, ours))
-    assert before is not None, "the curve that gave the accuracy reaches it"
-    ratio = 0.0 if after is None else before / max(after, RESOLUTION)
+    after = fewest([epochs_to(one, random.accuracy) for one in ours])
+    ratio = 0.0 if after is None else random.epochs / max(after, RESOLUTION)
     start = max(one[0].accuracy for one in ours)
-    return {"accuracy": accuracy, "start_accuracy": start, "random_epochs": before, "epochs": after, "ratio": ratio}
+    told = {"accuracy": random.accuracy, "start_accuracy": start, "random_epochs": random.epochs}
+    return {**told, "epochs": after, "ratio": ratio}
 
 
 def epochs_to(points: Sequence[Point], accuracy: float) -> float | None:

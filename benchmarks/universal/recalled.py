@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.universal.baselines import CHEAP
 from benchmarks.universal.budget import Budget
+from benchmarks.universal.finetune import Asked, Reached
 from benchmarks.universal.headline import SYNTHESIS
 from benchmarks.universal.kept import Row
 from weightsmith.errors import BadInput
@@ -44,6 +45,15 @@ def independent(file: Path) -> dict[int, Row]:
     """By the number of the architecture, what two trained networks of it have in common."""
     names = ("family", "independent_overlap", "independent_accuracies")
     return {row["index"]: {name: row[name] for name in names} for row in _rows(file) if row["kind"] == "overlap"}
+
+
+def random_inits(file: Path) -> dict[Asked, Reached]:
+    """What networks trained from random inits came to, beside which those written are trained."""
+    rows = [row for row in _rows(file) if row["kind"] == "finetune"]
+    return {
+        (row["index"], row["family"], row["target"], row["rates"]): Reached(row["accuracy"], row["random_epochs"])
+        for row in rows
+    }
 
 
 def part_of(row: Row) -> str:

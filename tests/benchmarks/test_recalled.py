@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness import RESULTS
-from benchmarks.universal.recalled import independent, part_of, recalled
+from benchmarks.universal.finetune import Reached
+from benchmarks.universal.recalled import independent, part_of, random_inits, recalled
 from weightsmith.errors import BadInput
 
 RESULT = RESULTS / "universal.json"
@@ -39,6 +40,14 @@ def test_trained_pairs_are_known_by_the_number_of_their_architecture(tmp_path: P
     file.write_text(json.dumps({"rows": [{**row, "independent_accuracies": [0.5, 0.75]}, {"kind": "speed"}]}))
     wanted = {"family": "mlp", "independent_overlap": 0.25, "independent_accuracies": [0.5, 0.75]}
     assert independent(file) == {3: wanted}
+
+
+def test_random_inits_are_known_by_architecture_target_and_rates(tmp_path: Path) -> None:
+    asked = {"kind": "finetune", "index": 3, "family": "mlp", "target": 2, "rates": "best rate"}
+    file = tmp_path / "result.json"
+    row = {**asked, "accuracy": 0.75, "start_accuracy": 0.5, "random_epochs": 1.5, "epochs": 0.25, "ratio": 6.0}
+    file.write_text(json.dumps({"rows": [row, {"kind": "finetune summary"}]}))
+    assert random_inits(file) == {(3, "mlp", 2, "best rate"): Reached(0.75, 1.5)}
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from benchmarks.universal.__main__ import COMPARED, PARTS, assemble, chosen_part
 from benchmarks.universal.accuracy import quantile, summaries
 from benchmarks.universal.baselines import features, last_linear
 from benchmarks.universal.budget import Budget
-from benchmarks.universal.finetune import RESOLUTION, accuracy_at, compared, epochs_to
+from benchmarks.universal.finetune import RESOLUTION, accuracy_at, compared, epochs_to, reached
 from benchmarks.universal.fitting import centred_taps, counterpart, cut_or_tile, fitted, option_distance, transplanted
 from benchmarks.universal.generators import Source, load_source
 from benchmarks.universal.headline import headline
@@ -164,13 +164,15 @@ def test_epochs_to_an_accuracy_are_interpolated() -> None:
 def test_the_ratio_of_epochs() -> None:
     random = curve((0, 0.0), (1, 0.5), (2, 0.8))
     ours = curve((0, 0.6), (0.5, 0.9))
-    found = compared([random], [ours], 2)
+    found = compared(reached([random], 2), [ours])
     assert found["accuracy"] == 0.8
     assert found["epochs"] == pytest.approx(1 / 3)
     assert found["ratio"] == pytest.approx(6)
-    assert compared([random], [ours], 1)["ratio"] == pytest.approx(1 / RESOLUTION), "at once counts as one look"
-    assert compared([random], [curve((0, 0.1), (5, 0.2))], 2)["ratio"] == 0, "it never got there"
-    best = compared([random, curve((0, 0.0), (2, 1.0))], [ours, curve((0, 0.5), (1, 1.0))], 2)
+    assert compared(reached([random], 1), [ours])["ratio"] == pytest.approx(1 / RESOLUTION), (
+        "at once counts as one look"
+    )
+    assert compared(reached([random], 2), [curve((0, 0.1), (5, 0.2))])["ratio"] == 0, "it never got there"
+    best = compared(reached([random, curve((0, 0.0), (2, 1.0))], 2), [ours, curve((0, 0.5), (1, 1.0))])
     assert (best["accuracy"], best["random_epochs"], best["epochs"]) == (1.0, 2, 1)
 
 
