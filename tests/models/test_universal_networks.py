@@ -31,7 +31,7 @@ from weightsmith.architectures import Architecture
 from weightsmith.datasets import load_dataset
 from weightsmith.errors import BadInput, EnvironmentFault
 from weightsmith.graph import ParameterGraph
-from weightsmith.hypernetworks import Blueprint
+from weightsmith.hypernetworks import Blueprint, HypernetworkSizes
 from weightsmith.universal import Coverage, SynthesisWarning, UniversalSynthesizer, writing
 
 MODULES: tuple[Callable[[], nn.Module], ...] = (Perceptron, Tied, Normalised, Cumulative)
@@ -250,6 +250,13 @@ def test_networks_without_hidden_units_are_all_the_same_and_that_is_said(univers
     found = universal.synthesize(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), 2)
     assert same(*found.networks)
     assert any("all are the same" in text for text in found.warnings)
+
+
+def test_what_is_drawn_anew_tells_networks_without_hidden_units_apart() -> None:
+    sizes = HypernetworkSizes(noise=3, dim=8, rank=5, depth=1, heads=2, start_share=0.5)
+    found = small_universal(sizes).synthesize(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), 2)
+    assert not same(*found.networks)
+    assert not any("all are the same" in text for text in found.warnings)
 
 
 def test_a_module_is_not_initialised_with_what_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def write_networks(
     kept = given or [{}] * n
     written = [_completed(reading, *parts) for parts in zip(made, kept, seeds, strict=True)]
     warnings = [*reading.problems, *_silent(reading, starts), *_frozen(reading)]
-    if n > 1 and not reading.blueprint.units and not starts:
+    if not reading.blueprint.units and not starts and _repeated(made):
         warnings.append(
             "it has no hidden units that may change places, whose noise networks differ by: all are the same"
         )
@@ -59,6 +59,12 @@ def write_networks(
     right = _training_accuracies(reading, covers, networks) if check else None
     warnings += _poor(right or (), covers)
     return Synthesis(networks, here, reading, measured is not None, tuple(warnings), tuple(starts), right)
+
+
+def _repeated(made: Sequence[State]) -> bool:
+    """Whether what was generated is the same for all of several networks."""
+    first = made[0]
+    return len(made) > 1 and all(torch.equal(one[name], first[name]) for one in made[1:] for name in first)
 
 
 _NOT_ASKED = "running statistics stand as in the module, since recalibration was not wanted"
