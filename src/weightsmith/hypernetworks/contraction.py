@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from weightsmith.hypernetworks.blueprint import Blueprint
-from weightsmith.hypernetworks.network import Pairs
+from weightsmith.hypernetworks.pairs import Pairs
 from weightsmith.hypernetworks.plans import SIDES, Hearing, Key, Mention
 
 

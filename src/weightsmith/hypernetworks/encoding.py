@@ -19,7 +19,8 @@ from weightsmith.errors import BadInput
 from weightsmith.hypernetworks.blueprint import Blueprint
 from weightsmith.hypernetworks.context import FEATURES
 from weightsmith.hypernetworks.contraction import Contraction
-from weightsmith.hypernetworks.network import Layers, Pairs
+from weightsmith.hypernetworks.network import Layers
+from weightsmith.hypernetworks.pairs import Pairs
 
 _STEPS = 6  # in which a singular value grows up to eleven times
 
